@@ -1,0 +1,1 @@
+//! Custody of the CA, store, registry, API and console.

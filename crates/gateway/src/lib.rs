@@ -1,0 +1,1 @@
+//! The devices' front door: TLS, the decision per message, routing.

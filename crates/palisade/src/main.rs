@@ -1,0 +1,2 @@
+//! The one binary: argv, configuration, telemetry, exit codes.
+fn main() {}
