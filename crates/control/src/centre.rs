@@ -1,0 +1,113 @@
+//! What every capability of control shares: the store, custody, the record, and who watches.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use identity::{DeviceId, Fingerprint, Time};
+use journal::vault::SealingKey;
+use ledger::{KeyId, SubjectKey};
+use tokio::sync::{broadcast, mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::custody::{Authorities, Custody};
+use crate::live::Live;
+use crate::policies::Rules;
+use crate::problem::Problem;
+use crate::record::{Actor, Draft, Recorder};
+use crate::store::{Connection, Store, StoreError};
+use crate::{people, record};
+
+/// The shared state of control.
+pub(crate) struct Centre {
+    pub(crate) store: Store,
+    pub(crate) custody: Custody,
+    pub(crate) authorities: Authorities,
+    pub(crate) root: Fingerprint,
+    pub(crate) recorder: Recorder,
+    pub(crate) secret: SealingKey,
+    pub(crate) live: broadcast::Sender<Live>,
+    /// Tells the standing's job which devices changed.
+    pub(crate) moved: mpsc::Sender<Moved>,
+    /// The policy in force, compiled.
+    pub(crate) rules: watch::Sender<Arc<Rules>>,
+    /// Keys under which people's names in the record are sealed.
+    pub(crate) people: RwLock<BTreeMap<String, (KeyId, Zeroizing<[u8; 32]>)>>,
+    pub(crate) guesses: people::Guesses,
+    pub(crate) broker: String,
+    pub(crate) version: &'static str,
+    pub(crate) metrics: crate::metrics::Metrics,
+}
+
+/// What changed in the registry, for the gateways.
+#[derive(Debug, Clone)]
+pub(crate) enum Moved {
+    /// These devices: read them again.
+    Devices(Vec<DeviceId>),
+    /// The policy.
+    Policy,
+}
+
+impl Centre {
+    /// Fills an array with random bytes.
+    pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Problem> {
+        let mut bytes = [0; N];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| Problem::internal(&"no randomness"))?;
+        Ok(bytes)
+    }
+
+    /// Gives the time of day.
+    pub(crate) fn now(&self) -> Time {
+        crate::clock::now()
+    }
+
+    /// Puts an event beside the change that it tells of.
+    pub(crate) async fn note(
+        &self,
+        c: &mut Connection<'_>,
+        draft: Draft,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        record::put(c, &self.finish(draft, now)).await
+    }
+
+    /// Finishes an event, sealing the name of the person who acted.
+    pub(crate) fn finish(&self, draft: Draft, now: Time) -> ledger::Event {
+        let key = match draft.actor() {
+            Actor::Operator(name) => self.subject_key(name),
+            Actor::Token(_) | Actor::Device(_) | Actor::System(_) => None,
+        };
+        let mut nonce = [0; 24];
+        match key {
+            Some(key) if SystemRandom::new().fill(&mut nonce).is_ok() => {
+                draft.finish(now, Some((&key, nonce)))
+            }
+            Some(_) | None => draft.finish(now, None),
+        }
+    }
+
+    fn subject_key(&self, name: &str) -> Option<SubjectKey> {
+        let people = self.people.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        people.get(name).map(|(id, secret)| SubjectKey::new(*id, secret.clone()))
+    }
+
+    /// Finds the key under which a field was sealed; none when the person was forgotten.
+    pub(crate) fn key_of(&self, id: KeyId) -> Option<SubjectKey> {
+        let people = self.people.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (id, secret) = people.values().find(|(key, _)| *key == id)?;
+        Some(SubjectKey::new(*id, secret.clone()))
+    }
+
+    /// Says that changes of these devices were committed: the gateways and the watchers learn it.
+    pub(crate) async fn devices_changed(&self, ids: Vec<DeviceId>) {
+        self.recorder.committed();
+        let _ = self.live.send(Live::Devices(ids.clone()));
+        let _ = self.moved.send(Moved::Devices(ids)).await;
+    }
+
+    /// Says that devices look different to people, while nothing changed for the gateways.
+    pub(crate) fn devices_seen(&self, ids: Vec<DeviceId>) {
+        self.recorder.committed();
+        let _ = self.live.send(Live::Devices(ids));
+    }
+}

@@ -1,0 +1,230 @@
+//! The door itself: a claim and a request come in, a certificate goes out.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use base64ct::{Base64, Encoding as _};
+use identity::request::Request;
+use identity::stage::Step;
+use identity::{Certificate, Claim, DeviceId, PublicKey, Stage, Time};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::issue;
+use crate::body::Json;
+use crate::centre::Centre;
+use crate::people::Address;
+use crate::problem::Problem;
+use crate::record::{Actor, Draft};
+use crate::registry::{attention, device};
+use crate::store::{Connection, params};
+
+/// All routes of enrolment.
+pub(crate) fn routes() -> OpenApiRouter<Arc<Centre>> {
+    OpenApiRouter::new().routes(routes!(enrol)).routes(routes!(authority))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Enrolment {
+    /// The claim's text.
+    claim: String,
+    /// PKCS#10 in DER, in base64.
+    csr: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Enrolled {
+    device: String,
+    /// The device's certificate, in PEM.
+    certificate: String,
+    /// The certificate and the issuing authority, in PEM.
+    chain: String,
+    /// The root authority, in PEM.
+    root: String,
+    /// Where to connect with MQTT.
+    broker: String,
+    not_after: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AuthorityView {
+    root: AuthorityCertificate,
+    issuing: AuthorityCertificate,
+    broker: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AuthorityCertificate {
+    fingerprint: String,
+    pem: String,
+}
+
+/// What the store says of a claim.
+enum Found {
+    /// It may be used.
+    Open(DeviceId, Stage),
+    /// It was used with this very key: here is what it got.
+    Again(Box<Certificate>),
+}
+
+/// Lets a device in with a claim, and gives it its certificate.
+#[utoipa::path(post, path = "/v1/enrolment", tag = "enrolment", request_body = Enrolment,
+    responses((status = 200, body = Enrolled), (status = 400, body = Problem), (status = 403, body = Problem), (status = 429, body = Problem)))]
+async fn enrol(
+    State(centre): State<Arc<Centre>>,
+    Address(from): Address,
+    Json(body): Json<Enrolment>,
+) -> Result<Answer<Enrolled>, Problem> {
+    let claim: Claim = body.claim.parse().map_err(Problem::malformed)?;
+    let csr = Base64::decode_vec(&body.csr)
+        .map_err(|_| Problem::malformed("the request is not base64"))?;
+    let request = Request::parse(&csr, algorithms().all).map_err(Problem::malformed)?;
+    let now = centre.now();
+    let digest = claim.digest().0;
+    let found =
+        find(&mut centre.store.read().await?.connection(), &digest, request.key(), now).await;
+    let found = match found? {
+        Ok(found) => found,
+        Err(reason) => {
+            centre.guesses.refused_claim(from)?;
+            refuse(&centre, from, reason, now).await?;
+            return Err(Problem::forbidden(reason));
+        }
+    };
+    let certificate = match found {
+        Found::Again(certificate) => *certificate,
+        Found::Open(id, stage) => certify(&centre, &id, stage, &digest, request.key(), now).await?,
+    };
+    Ok(Answer(answer(&centre, &certificate)))
+}
+
+async fn find(
+    c: &mut Connection<'_>,
+    digest: &[u8; 32],
+    key: &PublicKey,
+    now: Time,
+) -> Result<Result<Found, &'static str>, Problem> {
+    let sql = "select m.device, m.expires, m.used, m.key_digest, d.stage, x.der, x.state from claim m \
+               join device d on d.id = m.device left join certificate x on x.serial = m.serial \
+               where m.digest = $1";
+    let Some(row) = c.row(sql, params![digest.to_vec()]).await? else {
+        return Ok(Err("the claim is not known; make a new one"));
+    };
+    let stage: Stage = row.parse(4, "a device's stage")?;
+    if row.time_if(2)?.is_some() {
+        let same = row.get::<Option<Vec<u8>>>(3)?.as_deref() == Some(key.digest().as_slice());
+        let state: Option<String> = row.get(6)?;
+        return match row.get::<Option<Vec<u8>>>(5)? {
+            Some(der) if same && state.as_deref() == Some("issued") => {
+                let certificate = Certificate::parse(&der).map_err(|e| Problem::internal(&e))?;
+                Ok(Ok(Found::Again(Box::new(certificate))))
+            }
+            Some(_) | None => Ok(Err("the claim was used already; make a new one")),
+        };
+    }
+    if row.time(1)? <= now {
+        return Ok(Err("the claim has expired; make a new one"));
+    }
+    if stage.after(Step::Enrolled).is_err() {
+        return Ok(Err("the device is retired; add it anew under another name"));
+    }
+    Ok(Ok(Found::Open(row.parse(0, "a device's id")?, stage)))
+}
+
+async fn refuse(
+    centre: &Centre,
+    from: std::net::IpAddr,
+    reason: &str,
+    now: Time,
+) -> Result<(), Problem> {
+    let draft = Draft::new("claim.refused", &Actor::System("control"))
+        .with("reason", reason)
+        .with("peer", from);
+    let mut write = centre.store.write().await?;
+    centre.note(&mut write.connection(), draft, now).await?;
+    write.commit().await?;
+    centre.recorder.committed();
+    Ok(())
+}
+
+async fn certify(
+    centre: &Centre,
+    id: &DeviceId,
+    stage: Stage,
+    claim: &[u8; 32],
+    key: &PublicKey,
+    now: Time,
+) -> Result<Certificate, Problem> {
+    let intent = issue::device_intent(centre, id, key, now)?;
+    let serial = intent.serial;
+    let mut write = centre.store.write().await?;
+    issue::store_intent(&mut write.connection(), id, &intent, now).await?;
+    write.commit().await?;
+
+    let certificate = issue::sign(&centre.custody, intent).await?;
+
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    // Of two that race with one claim, one uses it.
+    let sql = "update claim set used = $1, key_digest = $2, serial = $3 \
+               where digest = $4 and used is null and expires > $1";
+    let used = c.execute(sql, params![now, key.digest().to_vec(), serial, claim.to_vec()]).await?;
+    let stage = stage.after(Step::Enrolled).map_err(Problem::conflict)?;
+    if used != 1 || !issue::store_certificate(&mut c, &certificate).await? {
+        return Err(Problem::forbidden("the claim was used just now by another; make a new one"));
+    }
+    device::set_stage(&mut c, id, stage, now).await?;
+    for code in [attention::UNCLAIMED, attention::EXPIRING, attention::REVOKED] {
+        attention::clear(&mut c, id, code).await?;
+    }
+    let actor = Actor::Device(id.clone());
+    let draft = Draft::new("device.enrolled", &actor).on_device(id);
+    let draft =
+        draft.with("serial", certificate.serial()).with("fingerprint", certificate.fingerprint());
+    centre.note(&mut c, draft.with("not_after", certificate.not_after()), now).await?;
+    write.commit().await?;
+    centre.devices_changed(vec![id.clone()]).await;
+    Ok(certificate)
+}
+
+fn answer(centre: &Centre, certificate: &Certificate) -> Enrolled {
+    let leaf = pem(certificate.der());
+    Enrolled {
+        device: certificate.device().map(ToString::to_string).unwrap_or_default(),
+        chain: format!("{leaf}{}", pem(&centre.authorities.issuing)),
+        certificate: leaf,
+        root: pem(&centre.authorities.root),
+        broker: centre.broker.clone(),
+        not_after: certificate.not_after().to_string(),
+    }
+}
+
+/// Gives the certificates of the authorities, which are public.
+#[utoipa::path(get, path = "/v1/authority", tag = "enrolment", responses((status = 200, body = AuthorityView)))]
+async fn authority(State(centre): State<Arc<Centre>>) -> Answer<AuthorityView> {
+    let view = |der: &[u8]| AuthorityCertificate {
+        fingerprint: identity::Fingerprint::of_der(der).to_string(),
+        pem: pem(der),
+    };
+    Answer(AuthorityView {
+        root: view(&centre.authorities.root),
+        issuing: view(&centre.authorities.issuing),
+        broker: centre.broker.clone(),
+    })
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = Base64::encode_string(der);
+    let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line));
+    let body: Vec<_> = lines.collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", body.join("\n"))
+}
+
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms
+}

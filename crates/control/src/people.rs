@@ -1,0 +1,15 @@
+//! People and programs that may act: operators, sessions, API tokens, and what each role may do.
+
+mod access;
+mod guesses;
+mod keys;
+mod passwords;
+mod routes;
+mod store;
+
+pub(crate) use access::{
+    Address, AsAdministrator, AsOperator, AsViewer, Local, Principal, Remote, Role,
+};
+pub(crate) use guesses::Guesses;
+pub(crate) use keys::load_keys;
+pub(crate) use routes::{administrator_link, routes};

@@ -1,0 +1,80 @@
+//! An event as a sentence for people.
+
+use std::collections::BTreeMap;
+
+/// What a sentence is made of.
+pub(crate) struct Told<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) actor: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) count: u64,
+    pub(crate) details: &'a BTreeMap<String, String>,
+}
+
+/// Tells an event in one sentence.
+pub(crate) fn sentence(told: &Told<'_>) -> String {
+    let Told { actor, subject, .. } = *told;
+    let detail = |name: &str| told.details.get(name).map_or("", String::as_str);
+    let reason = match detail("reason") {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    match told.kind {
+        "system.started" => format!("{actor} started"),
+        "system.stopped" => format!("{actor} stopped"),
+        "device.added" => {
+            format!("{actor} added {subject}, a {} in {}", detail("kind"), detail("zone"))
+        }
+        "device.changed" => format!("{actor} changed {} of {subject}", detail("what")),
+        "device.enrolled" => {
+            format!("{subject} enrolled and holds certificate {}", detail("serial"))
+        }
+        "device.connected" => format!("{subject} connected with {}", detail("protocol")),
+        "device.disconnected" => format!("{subject} disconnected{reason}"),
+        "device.revoked" => format!(
+            "{actor} revoked {subject}{reason}; {} certificate{} no longer counts",
+            detail("certificates"),
+            if detail("certificates") == "1" { "" } else { "s" }
+        ),
+        "device.quarantined" => format!("{actor} cut off {subject}{reason}"),
+        "device.recovered" => format!("{actor} let {subject} back in{reason}"),
+        "device.retired" => format!("{actor} retired {subject}{reason}"),
+        "session.ended" => {
+            format!("{} open of {subject} ended{reason}", sessions(detail("sessions")))
+        }
+        "claim.made" => {
+            format!("{actor} made a claim for {subject}, good until {}", detail("expires"))
+        }
+        "claim.refused" => format!("a claim was refused{reason}"),
+        "certificate.issued" => format!("certificate {} was issued to {subject}", detail("serial")),
+        "access.denied" => format!(
+            "{subject} was denied to {} {}{}{reason}",
+            detail("action"),
+            detail("topic"),
+            if told.count > 1 { format!(" {} times", told.count) } else { String::new() }
+        ),
+        "handshake.refused" => format!("a connection from {} was refused{reason}", detail("peer")),
+        "consumer.slow" => {
+            format!("{subject} reads too slowly: {} messages wait", detail("queued"))
+        }
+        "policy.changed" => format!("{actor} changed the policy to version {}", detail("version")),
+        "operator.added" => format!("{actor} added an operator as {}", detail("role")),
+        "operator.removed" => format!("{actor} removed an operator"),
+        "operator.signed-in" => format!("{actor} signed in"),
+        "operator.refused" => format!("a sign-in was refused{reason}"),
+        "operator.locked" => format!("an operator was locked out until {}", detail("until")),
+        "token.made" => format!("{actor} made the token {subject} as {}", detail("role")),
+        "token.revoked" => format!("{actor} revoked the token {subject}"),
+        "site.added" => format!("{actor} added the site {subject}"),
+        "zone.added" => format!("{actor} added the zone {subject} to {}", detail("site")),
+        "kind.added" => format!("{actor} added the kind {subject}"),
+        other => format!("{actor}: {other} {subject}{reason}"),
+    }
+}
+
+fn sessions(count: &str) -> String {
+    match count {
+        "1" => "1 session".to_owned(),
+        count => format!("{count} sessions"),
+    }
+}

@@ -1,0 +1,672 @@
+//! The routes of the registry: fleet, devices, places.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use identity::{DeviceId, KindId, SiteId, ZoneId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::view::{self, CertificateView, Device, Filter, From, Sort};
+use super::{device, places};
+use crate::body::{Json, Query};
+use crate::centre::Centre;
+use crate::enrolment::make_claim;
+use crate::people::{AsOperator, AsViewer};
+use crate::problem::Problem;
+use crate::record::{Actor, Draft};
+use crate::store::{Connection, params};
+
+/// All routes of the registry.
+pub(crate) fn routes() -> OpenApiRouter<Arc<Centre>> {
+    OpenApiRouter::new()
+        .routes(routes!(fleet))
+        .routes(routes!(devices, add_device))
+        .routes(routes!(one_device, change_device))
+        .routes(routes!(new_claim))
+        .routes(routes!(certificates))
+        .routes(routes!(sites, add_site))
+        .routes(routes!(zones, add_zone))
+        .routes(routes!(kinds, add_kind))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Fleet {
+    total: u64,
+    connected: u64,
+    stages: BTreeMap<&'static str, u64>,
+    attention: BTreeMap<&'static str, u64>,
+    quarantined: u64,
+    kinds: Vec<KindView>,
+    zones: Vec<ZoneView>,
+    sites: Vec<SiteView>,
+    policy_version: u64,
+    checked: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct KindView {
+    id: String,
+    title: String,
+    count: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ZoneView {
+    id: String,
+    site: String,
+    title: String,
+    count: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SiteView {
+    id: String,
+    title: String,
+    count: u64,
+}
+
+/// Gives the fleet in numbers.
+#[utoipa::path(get, path = "/v1/fleet", tag = "registry", responses((status = 200, body = Fleet)))]
+async fn fleet(
+    State(centre): State<Arc<Centre>>,
+    AsViewer(_who): AsViewer,
+) -> Result<Answer<Fleet>, Problem> {
+    let mut read = centre.store.read().await?;
+    let mut c = read.connection();
+    let sql = "select stage, connection, attention, cast(count(*) as bigint) from device group by stage, connection, attention";
+    let policy_version = centre.rules.borrow().policy.version;
+    let mut fleet = Fleet {
+        total: 0,
+        connected: 0,
+        stages: identity::Stage::ALL.into_iter().map(|stage| (stage.as_str(), 0)).collect(),
+        attention: BTreeMap::from([("red", 0), ("amber", 0)]),
+        quarantined: 0,
+        kinds: kind_views(&mut c).await?,
+        zones: zone_views(&mut c).await?,
+        sites: Vec::new(),
+        policy_version,
+        checked: centre.now().to_string(),
+    };
+    for row in c.rows(sql, params![]).await? {
+        let n = row.count(3)?;
+        fleet.total += n;
+        let stage: identity::Stage = row.parse(0, "a stage")?;
+        *fleet.stages.entry(stage.as_str()).or_default() += n;
+        if row.get::<String>(1)? == "connected" {
+            fleet.connected += n;
+        }
+        match row.get::<i64>(2)? {
+            0 => (),
+            level => {
+                *fleet
+                    .attention
+                    .entry(super::attention::Severity::of_level(level).as_str())
+                    .or_default() += n
+            }
+        }
+    }
+    let sql =
+        "select cast(count(*) as bigint) from fact where name = 'quarantine' and value = 'yes'";
+    if let Some(row) = c.row(sql, params![]).await? {
+        fleet.quarantined = row.count(0)?;
+    }
+    fleet.sites = site_views(&mut c).await?;
+    Ok(Answer(fleet))
+}
+
+async fn kind_views(c: &mut Connection<'_>) -> Result<Vec<KindView>, Problem> {
+    let sql = "select k.id, k.title, cast(count(d.id) as bigint) from kind k \
+               left join device d on d.kind = k.id group by k.id, k.title order by k.id";
+    let mut views = Vec::new();
+    for row in c.rows(sql, params![]).await? {
+        views.push(KindView { id: row.get(0)?, title: row.get(1)?, count: row.count(2)? });
+    }
+    Ok(views)
+}
+
+async fn zone_views(c: &mut Connection<'_>) -> Result<Vec<ZoneView>, Problem> {
+    let sql = "select z.id, z.site, z.title, cast(count(d.id) as bigint) from zone z \
+               left join device d on d.zone = z.id group by z.id, z.site, z.title order by z.id";
+    let mut views = Vec::new();
+    for row in c.rows(sql, params![]).await? {
+        views.push(ZoneView {
+            id: row.get(0)?,
+            site: row.get(1)?,
+            title: row.get(2)?,
+            count: row.count(3)?,
+        });
+    }
+    Ok(views)
+}
+
+async fn site_views(c: &mut Connection<'_>) -> Result<Vec<SiteView>, Problem> {
+    let sql = "select s.id, s.title, cast(count(d.id) as bigint) from site s left join zone z on z.site = s.id \
+               left join device d on d.zone = z.id group by s.id, s.title order by s.id";
+    let mut views = Vec::new();
+    for row in c.rows(sql, params![]).await? {
+        views.push(SiteView { id: row.get(0)?, title: row.get(1)?, count: row.count(2)? });
+    }
+    Ok(views)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+#[derive(Default)]
+struct Ask {
+    /// A part of the id or title.
+    q: String,
+    stage: String,
+    kind: String,
+    zone: String,
+    site: String,
+    /// `connected`, `away` or `never`.
+    connection: String,
+    /// `any`, `red` or `amber`.
+    attention: String,
+    /// `attention`, `id`, `seen` or `created`.
+    sort: String,
+    /// `asc` or `desc`.
+    order: String,
+    /// The cursor that the page before gave as `next`.
+    after: String,
+    /// So many rows are passed over, for a view that jumps.
+    skip: Option<u32>,
+    /// At most 500.
+    limit: Option<u16>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Page {
+    items: Vec<Device>,
+    next: Option<String>,
+    total: u64,
+}
+
+/// Lists devices, those that need a person first.
+#[utoipa::path(get, path = "/v1/devices", tag = "registry", params(Ask),
+    responses((status = 200, body = Page), (status = 400, body = Problem)))]
+async fn devices(
+    State(centre): State<Arc<Centre>>,
+    AsViewer(_who): AsViewer,
+    Query(ask): Query<Ask>,
+) -> Result<Answer<Page>, Problem> {
+    let (sort, descending) = ask.sort()?;
+    let filter = ask.filter()?;
+    let from = match (ask.after.as_str(), ask.skip) {
+        ("", skip) => From::Skip(i64::from(skip.unwrap_or(0))),
+        (cursor, None) => read_cursor(cursor)?,
+        (_, Some(_)) => return Err(Problem::malformed("give either `after` or `skip`")),
+    };
+    let limit = i64::from(ask.limit.unwrap_or(100));
+    if !(1..=500).contains(&limit) {
+        return Err(Problem::malformed("a limit is 1 to 500"));
+    }
+    let mut read = centre.store.read().await?;
+    let mut c = read.connection();
+    let (items, next) = view::page(&mut c, &filter, sort, descending, &from, limit).await?;
+    let total = view::total(&mut c, &filter).await?;
+    Ok(Answer(Page { items, next: next.map(|(key, id)| write_cursor(key, &id)), total }))
+}
+
+impl Ask {
+    fn sort(&self) -> Result<(Sort, bool), Problem> {
+        let sort = match self.sort.as_str() {
+            "" | "attention" => Sort::Attention,
+            "id" => Sort::Id,
+            "seen" => Sort::Seen,
+            "created" => Sort::Created,
+            _ => return Err(Problem::malformed("sort by `attention`, `id`, `seen` or `created`")),
+        };
+        match (self.order.as_str(), sort) {
+            ("desc", _) | ("", Sort::Attention | Sort::Seen | Sort::Created) => Ok((sort, true)),
+            ("asc", _) | ("", Sort::Id) => Ok((sort, false)),
+            _ => Err(Problem::malformed("an order is `asc` or `desc`")),
+        }
+    }
+
+    fn filter(&self) -> Result<Filter, Problem> {
+        let (attention, level) = match self.attention.as_str() {
+            "" => (0, -1),
+            "any" => (1, -1),
+            "amber" => (1, 1),
+            "red" => (2, 2),
+            _ => return Err(Problem::malformed("attention is `any`, `red` or `amber`")),
+        };
+        let known = ["", "connected", "away", "never"];
+        if !known.contains(&self.connection.as_str()) {
+            return Err(Problem::malformed("a connection is `connected`, `away` or `never`"));
+        }
+        if !self.stage.is_empty() {
+            self.stage.parse::<identity::Stage>().map_err(Problem::malformed)?;
+        }
+        Ok(Filter {
+            text: self.q.clone(),
+            stage: self.stage.clone(),
+            kind: self.kind.clone(),
+            zone: self.zone.clone(),
+            site: self.site.clone(),
+            connection: self.connection.clone(),
+            attention,
+            level,
+        })
+    }
+}
+
+fn write_cursor(key: i64, id: &str) -> String {
+    Base64UrlUnpadded::encode_string(format!("{key} {id}").as_bytes())
+}
+
+fn read_cursor(cursor: &str) -> Result<From, Problem> {
+    let bad = || Problem::malformed("the cursor is not one that was given here");
+    let bytes = Base64UrlUnpadded::decode_vec(cursor).map_err(|_| bad())?;
+    let text = String::from_utf8(bytes).map_err(|_| bad())?;
+    let (key, id) = text.split_once(' ').ok_or_else(bad)?;
+    let id: DeviceId = id.parse().map_err(|_| bad())?;
+    Ok(From::After(key.parse().map_err(|_| bad())?, id.to_string()))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewDevice {
+    id: String,
+    kind: String,
+    zone: String,
+    title: Option<String>,
+    owner: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Added {
+    device: Device,
+    claim: ClaimText,
+    /// Kinds and zones that this call made.
+    made: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ClaimText {
+    /// The claim itself; it is shown this once.
+    text: String,
+    expires: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct NewClaim {
+    claim: ClaimText,
+}
+
+/// Adds a device and makes the claim by which it enrols. A kind or zone that is new is made with it.
+#[utoipa::path(post, path = "/v1/devices", tag = "registry", request_body = NewDevice,
+    responses((status = 201, body = Added), (status = 400, body = Problem), (status = 409, body = Problem)))]
+async fn add_device(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Json(body): Json<NewDevice>,
+) -> Result<(StatusCode, Answer<Added>), Problem> {
+    let new = device::NewDevice {
+        id: body.id.parse().map_err(Problem::malformed)?,
+        kind: body.kind.parse().map_err(Problem::malformed)?,
+        zone: body.zone.parse().map_err(Problem::malformed)?,
+        title: text("title", body.title)?,
+        owner: text("owner", body.owner)?,
+        labels: labels(body.labels)?,
+    };
+    let now = centre.now();
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    let made = make_places(&centre, &mut c, &new.kind, &new.zone, &principal.actor).await?;
+    if !device::insert(&mut c, &new, now).await? {
+        return Err(Problem::conflict(format!(
+            "there is a device `{}` already; choose another id",
+            new.id
+        )));
+    }
+    let draft = Draft::new("device.added", &principal.actor).on_device(&new.id);
+    centre.note(&mut c, draft.with("kind", &new.kind).with("zone", &new.zone), now).await?;
+    let claim = claim(&centre, &mut c, &new.id, &principal.actor).await?;
+    let device = view::one(&mut c, &new.id).await?;
+    let device = device.ok_or_else(|| Problem::internal(&"a device vanished"))?;
+    write.commit().await?;
+    centre.devices_changed(vec![new.id]).await;
+    Ok((StatusCode::CREATED, Answer(Added { device, claim, made })))
+}
+
+/// Makes the kind and the zone that a new device names, where they are new.
+async fn make_places(
+    centre: &Centre,
+    c: &mut Connection<'_>,
+    kind: &KindId,
+    zone: &ZoneId,
+    actor: &Actor,
+) -> Result<Vec<String>, Problem> {
+    let now = centre.now();
+    let mut made = Vec::new();
+    if !places::has_kind(c, kind).await? {
+        places::add_kind(c, kind, kind.as_str(), now).await?;
+        centre.note(c, Draft::new("kind.added", actor).on("kind", kind), now).await?;
+        made.push(format!("kind {kind}"));
+    }
+    if !places::has_zone(c, zone).await? {
+        let sites = c.rows("select id from site order by id limit 2", params![]).await?;
+        let [site] = sites.as_slice() else {
+            return Err(Problem::malformed(format!(
+                "there is no zone `{zone}`, and more than one site it could be in; add the zone first"
+            )));
+        };
+        let site: SiteId = site.parse(0, "a site")?;
+        places::add_zone(c, zone, &site, zone.as_str(), now).await?;
+        let draft = Draft::new("zone.added", actor).on("zone", zone).with("site", &site);
+        centre.note(c, draft, now).await?;
+        made.push(format!("zone {zone} in {site}"));
+    }
+    Ok(made)
+}
+
+async fn claim(
+    centre: &Centre,
+    c: &mut Connection<'_>,
+    id: &DeviceId,
+    actor: &Actor,
+) -> Result<ClaimText, Problem> {
+    let now = centre.now();
+    let claim = make_claim(centre, c, id, now).await?;
+    let draft = Draft::new("claim.made", actor).on_device(id).with("expires", claim.expires);
+    centre.note(c, draft, now).await?;
+    Ok(ClaimText { text: claim.text.to_string(), expires: claim.expires.to_string() })
+}
+
+/// Gives one device.
+#[utoipa::path(get, path = "/v1/devices/{id}", tag = "registry", params(("id" = String, Path)),
+    responses((status = 200, body = Device), (status = 404, body = Problem)))]
+async fn one_device(
+    State(centre): State<Arc<Centre>>,
+    AsViewer(_who): AsViewer,
+    Path(id): Path<String>,
+) -> Result<Answer<Device>, Problem> {
+    let id: DeviceId = id.parse().map_err(Problem::malformed)?;
+    let device = view::one(&mut centre.store.read().await?.connection(), &id).await?;
+    device.map(Answer).ok_or_else(|| Problem::not_found("device", id))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangeDevice {
+    title: Option<String>,
+    owner: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    zone: Option<String>,
+    kind: Option<String>,
+}
+
+/// Changes what is said of a device; an empty title or owner takes it away.
+#[utoipa::path(patch, path = "/v1/devices/{id}", tag = "registry", params(("id" = String, Path)),
+    request_body = ChangeDevice, responses((status = 200, body = Device), (status = 404, body = Problem)))]
+async fn change_device(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Path(id): Path<String>,
+    Json(body): Json<ChangeDevice>,
+) -> Result<Answer<Device>, Problem> {
+    let id: DeviceId = id.parse().map_err(Problem::malformed)?;
+    let now = centre.now();
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    if device::stage(&mut c, &id).await?.is_none() {
+        return Err(Problem::not_found("device", id));
+    }
+    let mut what = Vec::new();
+    if let Some(title) = body.title {
+        c.execute(
+            "update device set title = $1 where id = $2",
+            params![text("title", Some(title))?, &id],
+        )
+        .await?;
+        what.push("title");
+    }
+    if let Some(owner) = body.owner {
+        c.execute(
+            "update device set owner = $1 where id = $2",
+            params![text("owner", Some(owner))?, &id],
+        )
+        .await?;
+        what.push("owner");
+    }
+    if let Some(new) = body.labels {
+        let new = serde_json::to_string(&labels(new)?).map_err(|e| Problem::internal(&e))?;
+        c.execute("update device set labels = $1 where id = $2", params![new, &id]).await?;
+        what.push("labels");
+    }
+    if let Some(zone) = body.zone {
+        let zone: ZoneId = zone.parse().map_err(Problem::malformed)?;
+        if !places::has_zone(&mut c, &zone).await? {
+            return Err(Problem::not_found("zone", zone));
+        }
+        c.execute("update device set zone = $1 where id = $2", params![&zone, &id]).await?;
+        what.push("zone");
+    }
+    if let Some(kind) = body.kind {
+        let kind: KindId = kind.parse().map_err(Problem::malformed)?;
+        if !places::has_kind(&mut c, &kind).await? {
+            return Err(Problem::not_found("kind", kind));
+        }
+        c.execute("update device set kind = $1 where id = $2", params![&kind, &id]).await?;
+        what.push("kind");
+    }
+    c.execute("update device set changed = $1, epoch = epoch + 1 where id = $2", params![now, &id])
+        .await?;
+    let draft =
+        Draft::new("device.changed", &principal.actor).on_device(&id).with("what", what.join(", "));
+    centre.note(&mut c, draft, now).await?;
+    let device = view::one(&mut c, &id).await?.ok_or_else(|| Problem::not_found("device", &id))?;
+    write.commit().await?;
+    centre.devices_changed(vec![id]).await;
+    Ok(Answer(device))
+}
+
+/// Makes a new claim for a device; the one before it ends.
+#[utoipa::path(post, path = "/v1/devices/{id}/claim", tag = "registry", params(("id" = String, Path)),
+    responses((status = 201, body = NewClaim), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn new_claim(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Answer<NewClaim>), Problem> {
+    let id: DeviceId = id.parse().map_err(Problem::malformed)?;
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    let stage =
+        device::stage(&mut c, &id).await?.ok_or_else(|| Problem::not_found("device", &id))?;
+    stage.after(identity::stage::Step::Enrolled).map_err(Problem::conflict)?;
+    super::attention::clear(&mut c, &id, super::attention::UNCLAIMED).await?;
+    let claim = claim(&centre, &mut c, &id, &principal.actor).await?;
+    write.commit().await?;
+    centre.devices_seen(vec![id]);
+    Ok((StatusCode::CREATED, Answer(NewClaim { claim })))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Certificates {
+    items: Vec<CertificateView>,
+}
+
+/// Lists the certificates of a device, the newest first.
+#[utoipa::path(get, path = "/v1/devices/{id}/certificates", tag = "registry", params(("id" = String, Path)),
+    responses((status = 200, body = Certificates)))]
+async fn certificates(
+    State(centre): State<Arc<Centre>>,
+    AsViewer(_who): AsViewer,
+    Path(id): Path<String>,
+) -> Result<Answer<Certificates>, Problem> {
+    let id: DeviceId = id.parse().map_err(Problem::malformed)?;
+    let items = view::certificates(&mut centre.store.read().await?.connection(), &id).await?;
+    Ok(Answer(Certificates { items }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Sites {
+    items: Vec<SiteView>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Zones {
+    items: Vec<ZoneView>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Kinds {
+    items: Vec<KindView>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPlace {
+    id: String,
+    title: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewZone {
+    id: String,
+    site: String,
+    title: Option<String>,
+}
+
+/// Lists the sites.
+#[utoipa::path(get, path = "/v1/sites", tag = "registry", responses((status = 200, body = Sites)))]
+async fn sites(
+    State(centre): State<Arc<Centre>>,
+    AsViewer(_who): AsViewer,
+) -> Result<Answer<Sites>, Problem> {
+    Ok(Answer(Sites { items: site_views(&mut centre.store.read().await?.connection()).await? }))
+}
+
+/// Lists the zones.
+#[utoipa::path(get, path = "/v1/zones", tag = "registry", responses((status = 200, body = Zones)))]
+async fn zones(
+    State(centre): State<Arc<Centre>>,
+    AsViewer(_who): AsViewer,
+) -> Result<Answer<Zones>, Problem> {
+    Ok(Answer(Zones { items: zone_views(&mut centre.store.read().await?.connection()).await? }))
+}
+
+/// Lists the kinds.
+#[utoipa::path(get, path = "/v1/kinds", tag = "registry", responses((status = 200, body = Kinds)))]
+async fn kinds(
+    State(centre): State<Arc<Centre>>,
+    AsViewer(_who): AsViewer,
+) -> Result<Answer<Kinds>, Problem> {
+    Ok(Answer(Kinds { items: kind_views(&mut centre.store.read().await?.connection()).await? }))
+}
+
+/// Adds a site.
+#[utoipa::path(post, path = "/v1/sites", tag = "registry", request_body = NewPlace,
+    responses((status = 201, body = SiteView), (status = 409, body = Problem)))]
+async fn add_site(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Json(body): Json<NewPlace>,
+) -> Result<(StatusCode, Answer<SiteView>), Problem> {
+    let id: SiteId = body.id.parse().map_err(Problem::malformed)?;
+    let title = text("title", body.title)?.unwrap_or_else(|| id.to_string());
+    let now = centre.now();
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    if !places::add_site(&mut c, &id, &title, now).await? {
+        return Err(Problem::conflict(format!("there is a site `{id}` already")));
+    }
+    centre.note(&mut c, Draft::new("site.added", &principal.actor).on("site", &id), now).await?;
+    write.commit().await?;
+    centre.recorder.committed();
+    Ok((StatusCode::CREATED, Answer(SiteView { id: id.to_string(), title, count: 0 })))
+}
+
+/// Adds a zone to a site.
+#[utoipa::path(post, path = "/v1/zones", tag = "registry", request_body = NewZone,
+    responses((status = 201, body = ZoneView), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn add_zone(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Json(body): Json<NewZone>,
+) -> Result<(StatusCode, Answer<ZoneView>), Problem> {
+    let id: ZoneId = body.id.parse().map_err(Problem::malformed)?;
+    let site: SiteId = body.site.parse().map_err(Problem::malformed)?;
+    let title = text("title", body.title)?.unwrap_or_else(|| id.to_string());
+    let now = centre.now();
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    if !places::has_site(&mut c, &site).await? {
+        return Err(Problem::not_found("site", site));
+    }
+    if !places::add_zone(&mut c, &id, &site, &title, now).await? {
+        return Err(Problem::conflict(format!("there is a zone `{id}` already")));
+    }
+    let draft = Draft::new("zone.added", &principal.actor).on("zone", &id).with("site", &site);
+    centre.note(&mut c, draft, now).await?;
+    write.commit().await?;
+    centre.recorder.committed();
+    Ok((
+        StatusCode::CREATED,
+        Answer(ZoneView { id: id.to_string(), site: site.to_string(), title, count: 0 }),
+    ))
+}
+
+/// Adds a kind.
+#[utoipa::path(post, path = "/v1/kinds", tag = "registry", request_body = NewPlace,
+    responses((status = 201, body = KindView), (status = 409, body = Problem)))]
+async fn add_kind(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Json(body): Json<NewPlace>,
+) -> Result<(StatusCode, Answer<KindView>), Problem> {
+    let id: KindId = body.id.parse().map_err(Problem::malformed)?;
+    let title = text("title", body.title)?.unwrap_or_else(|| id.to_string());
+    let now = centre.now();
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    if !places::add_kind(&mut c, &id, &title, now).await? {
+        return Err(Problem::conflict(format!("there is a kind `{id}` already")));
+    }
+    centre.note(&mut c, Draft::new("kind.added", &principal.actor).on("kind", &id), now).await?;
+    write.commit().await?;
+    centre.recorder.committed();
+    Ok((StatusCode::CREATED, Answer(KindView { id: id.to_string(), title, count: 0 })))
+}
+
+/// The longest free text, in characters.
+const MAX_TEXT: usize = 200;
+/// The most labels of one device.
+const MAX_LABELS: usize = 32;
+
+fn text(what: &str, value: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(value) = value else { return Ok(None) };
+    let value = value.trim();
+    if value.chars().count() > MAX_TEXT || value.chars().any(char::is_control) {
+        return Err(Problem::malformed(format!(
+            "a {what} has at most {MAX_TEXT} characters on one line"
+        )));
+    }
+    Ok((!value.is_empty()).then(|| value.to_owned()))
+}
+
+fn labels(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Problem> {
+    if labels.len() > MAX_LABELS {
+        return Err(Problem::malformed(format!("a device has at most {MAX_LABELS} labels")));
+    }
+    for (name, value) in &labels {
+        // A label's name becomes an attribute in policy, so it is spelt like any other name.
+        name.parse::<KindId>().map_err(|e| Problem::malformed(format!("label `{name}`: {e}")))?;
+        text("label", Some(value.clone()))?;
+    }
+    Ok(labels)
+}

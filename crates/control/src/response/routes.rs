@@ -1,0 +1,191 @@
+//! The routes of the response.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use identity::DeviceId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::body::Json;
+use crate::centre::Centre;
+use crate::people::AsOperator;
+use crate::problem::Problem;
+use crate::registry::view::{self, Device};
+
+/// All routes of the response.
+pub(crate) fn routes() -> OpenApiRouter<Arc<Centre>> {
+    OpenApiRouter::new()
+        .routes(routes!(revoke))
+        .routes(routes!(revoke_many))
+        .routes(routes!(quarantine))
+        .routes(routes!(recover))
+        .routes(routes!(retire))
+}
+
+/// The most devices that one call revokes.
+const MAX_DEVICES: usize = 10_000;
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 500;
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    /// Why; it stands in the record.
+    reason: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Many {
+    ids: Vec<String>,
+    reason: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Revoked {
+    /// How many certificates no longer count.
+    certificates: u64,
+    /// How many of the devices were connected when it was decided.
+    sessions: u64,
+}
+
+impl Reason {
+    fn checked(&self) -> Result<&str, Problem> {
+        checked(&self.reason)
+    }
+}
+
+fn checked(reason: &str) -> Result<&str, Problem> {
+    let reason = reason.trim();
+    if reason.is_empty() || reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
+        return Err(Problem::malformed(format!("say why, in 1 to {MAX_REASON} bytes on one line")));
+    }
+    Ok(reason)
+}
+
+/// Takes a device's certificates out of force: its live session ends, and its next handshake is refused.
+#[utoipa::path(post, path = "/v1/devices/{id}/revoke", tag = "response", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = Revoked), (status = 404, body = Problem)))]
+async fn revoke(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Path(id): Path<DeviceIdText>,
+    Json(body): Json<Reason>,
+) -> Result<Answer<Revoked>, Problem> {
+    let many = Many { ids: vec![id.0], reason: body.reason };
+    revoke_all(&centre, &principal, many).await
+}
+
+/// Takes the certificates of many devices out of force in one step.
+#[utoipa::path(post, path = "/v1/devices/revoke", tag = "response", request_body = Many,
+    responses((status = 200, body = Revoked), (status = 404, body = Problem)))]
+async fn revoke_many(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Json(body): Json<Many>,
+) -> Result<Answer<Revoked>, Problem> {
+    revoke_all(&centre, &principal, body).await
+}
+
+async fn revoke_all(
+    centre: &Centre,
+    principal: &crate::people::Principal,
+    many: Many,
+) -> Result<Answer<Revoked>, Problem> {
+    if many.ids.len() > MAX_DEVICES {
+        return Err(Problem::malformed(format!("at most {MAX_DEVICES} devices at once")));
+    }
+    let reason = checked(&many.reason)?;
+    let ids: Vec<DeviceId> = many
+        .ids
+        .iter()
+        .map(|id| id.parse())
+        .collect::<Result<_, _>>()
+        .map_err(Problem::malformed)?;
+    let now = centre.now();
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    let mut revoked = Revoked { certificates: 0, sessions: 0 };
+    for id in &ids {
+        let sql = "select id from device where id = $1 and connection = 'connected'";
+        revoked.sessions += u64::from(c.row(sql, crate::store::params![id]).await?.is_some());
+        revoked.certificates +=
+            super::revoke(centre, &mut c, id, reason, &principal.actor, now).await?;
+    }
+    write.commit().await?;
+    centre.devices_changed(ids).await;
+    Ok(Answer(revoked))
+}
+
+/// Cuts a device off.
+#[utoipa::path(post, path = "/v1/devices/{id}/quarantine", tag = "response", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = Device), (status = 404, body = Problem)))]
+async fn quarantine(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Path(id): Path<DeviceIdText>,
+    Json(body): Json<Reason>,
+) -> Result<Answer<Device>, Problem> {
+    let (id, reason, now) = (id.parsed()?, body.checked()?, centre.now());
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    super::set_quarantine(&centre, &mut c, &id, true, reason, &principal.actor, now).await?;
+    write.commit().await?;
+    changed(&centre, id).await
+}
+
+/// Lets a device back in that was cut off.
+#[utoipa::path(post, path = "/v1/devices/{id}/recover", tag = "response", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = Device), (status = 404, body = Problem)))]
+async fn recover(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Path(id): Path<DeviceIdText>,
+    Json(body): Json<Reason>,
+) -> Result<Answer<Device>, Problem> {
+    let (id, reason, now) = (id.parsed()?, body.checked()?, centre.now());
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    super::set_quarantine(&centre, &mut c, &id, false, reason, &principal.actor, now).await?;
+    write.commit().await?;
+    changed(&centre, id).await
+}
+
+/// Takes a device out of service for good.
+#[utoipa::path(post, path = "/v1/devices/{id}/retire", tag = "response", params(("id" = String, Path)),
+    request_body = Reason, responses((status = 200, body = Device), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn retire(
+    State(centre): State<Arc<Centre>>,
+    AsOperator(principal): AsOperator,
+    Path(id): Path<DeviceIdText>,
+    Json(body): Json<Reason>,
+) -> Result<Answer<Device>, Problem> {
+    let (id, reason, now) = (id.parsed()?, body.checked()?, centre.now());
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    super::retire(&centre, &mut c, &id, reason, &principal.actor, now).await?;
+    write.commit().await?;
+    changed(&centre, id).await
+}
+
+async fn changed(centre: &Centre, id: DeviceId) -> Result<Answer<Device>, Problem> {
+    centre.devices_changed(vec![id.clone()]).await;
+    let device = view::one(&mut centre.store.read().await?.connection(), &id).await?;
+    device.map(Answer).ok_or_else(|| Problem::not_found("device", id))
+}
+
+/// A device's id in a path, before it was parsed.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct DeviceIdText(pub(crate) String);
+
+impl DeviceIdText {
+    /// Parses it, or says what is wrong with it.
+    pub(crate) fn parsed(&self) -> Result<DeviceId, Problem> {
+        self.0.parse().map_err(Problem::malformed)
+    }
+}

@@ -1,0 +1,195 @@
+//! What gateways observed, turned into events, connections, kept decisions and alerts.
+
+use std::sync::Arc;
+
+use identity::stage::Step;
+use identity::{DeviceId, Time};
+use policy::{DecisionId, Effect, Ending, Observation, Request};
+use tracing::error;
+
+use crate::centre::Centre;
+use crate::policies;
+use crate::problem::Problem;
+use crate::record::{Actor, Draft};
+use crate::registry::attention::{self, Severity};
+use crate::registry::device;
+use crate::store::{Connection, params};
+
+/// Records observations; what cannot be recorded is logged, and the rest goes on.
+pub(crate) async fn record(centre: &Arc<Centre>, items: Vec<Observation>) {
+    if let Err(problem) = record_all(centre, &items).await {
+        error!(?problem, n_observations = items.len(), "observations could not be recorded");
+    }
+}
+
+async fn record_all(centre: &Arc<Centre>, items: &[Observation]) -> Result<(), Problem> {
+    let mut write = centre.store.write().await?;
+    let mut c = write.connection();
+    let mut seen = Vec::new();
+    let mut moved = Vec::new();
+    for item in items {
+        match item {
+            Observation::SessionOpened { device, peer, protocol, at, client_id, .. } => {
+                if opened(
+                    centre,
+                    &mut c,
+                    device,
+                    &peer.to_string(),
+                    protocol.as_str(),
+                    client_id,
+                    *at,
+                )
+                .await?
+                {
+                    moved.push(device.clone());
+                }
+                seen.push(device.clone());
+            }
+            Observation::SessionClosed { device, why, at, client_id, .. } => {
+                closed(centre, &mut c, device, *why, client_id, *at).await?;
+                seen.push(device.clone());
+            }
+            Observation::Denied { device, .. } => {
+                denied(centre, &mut c, item).await?;
+                seen.push(device.clone());
+            }
+            Observation::HandshakeRefused { why, peer, fingerprint, count, at } => {
+                let draft = Draft::new("handshake.refused", &Actor::System("gateway"));
+                let draft = draft.with("peer", peer).with("reason", why.text()).times(*count);
+                let draft = match fingerprint {
+                    Some(fingerprint) => draft.with("fingerprint", fingerprint),
+                    None => draft,
+                };
+                centre.note(&mut c, draft, *at).await?;
+            }
+            Observation::SlowConsumer { device, queued, at, .. } => {
+                let draft =
+                    Draft::new("consumer.slow", &Actor::Device(device.clone())).on_device(device);
+                centre.note(&mut c, draft.with("queued", queued), *at).await?;
+            }
+            Observation::Ended { device, count, cause, at, .. } => {
+                let draft =
+                    Draft::new("session.ended", &Actor::System("gateway")).on_device(device);
+                let draft = draft.with("sessions", count).with("reason", cause.text());
+                centre.note(&mut c, draft, *at).await?;
+                seen.push(device.clone());
+            }
+            Observation::Allowed { .. } => (),
+            Observation::Reached { sequence, at } => {
+                centre.metrics.standing_reached(*sequence, *at)
+            }
+        }
+    }
+    write.commit().await?;
+    if !moved.is_empty() {
+        centre.devices_changed(moved).await;
+    }
+    centre.devices_seen(seen);
+    Ok(())
+}
+
+/// Notes that a device connected; says whether its stage changed by it.
+async fn opened(
+    centre: &Centre,
+    c: &mut Connection<'_>,
+    id: &DeviceId,
+    peer: &str,
+    protocol: &str,
+    client_id: &str,
+    at: Time,
+) -> Result<bool, Problem> {
+    let Some(stage) = device::stage(c, id).await? else { return Ok(false) };
+    let sql = "update device set connection = 'connected', connection_since = $1, peer = $2, protocol = $3, \
+               seen = $1 where id = $4";
+    c.execute(sql, params![at, peer, protocol, id]).await?;
+    let actor = Actor::Device(id.clone());
+    let draft = Draft::new("device.connected", &actor).on_device(id).with("peer", peer);
+    centre.note(c, draft.with("protocol", protocol).with("client_id", client_id), at).await?;
+    match stage.after(Step::Connected) {
+        Ok(next) if next != stage => {
+            device::set_stage(c, id, next, at).await?;
+            Ok(true)
+        }
+        Ok(_) | Err(_) => Ok(false),
+    }
+}
+
+async fn closed(
+    centre: &Centre,
+    c: &mut Connection<'_>,
+    id: &DeviceId,
+    why: Ending,
+    client_id: &str,
+    at: Time,
+) -> Result<(), Problem> {
+    let sql = "update device set connection = 'away', connection_since = $1, peer = null, protocol = null, \
+               seen = $1 where id = $2 and connection = 'connected'";
+    // Taken over: the same device is connected anew already.
+    if why != Ending::TakenOver {
+        c.execute(sql, params![at, id]).await?;
+    }
+    let actor = Actor::Device(id.clone());
+    let draft = Draft::new("device.disconnected", &actor).on_device(id).with("reason", why.text());
+    centre.note(c, draft.with("client_id", client_id), at).await?;
+    Ok(())
+}
+
+async fn denied(
+    centre: &Arc<Centre>,
+    c: &mut Connection<'_>,
+    item: &Observation,
+) -> Result<(), Problem> {
+    let Observation::Denied {
+        decision,
+        device: id,
+        action,
+        topic,
+        cause,
+        policies: deciding,
+        count,
+        first,
+        last,
+        ..
+    } = item
+    else {
+        return Ok(());
+    };
+    let topic = topic.as_ref().map(|topic| topic.to_string());
+    let standing = device::standing(c, id).await?;
+    let rules = Arc::clone(&centre.rules.borrow());
+    let request =
+        standing.as_ref().map(|standing| Request::of(standing, *action, topic.as_deref()));
+    if let Some(Ok(request)) = request {
+        let mut explained = policies::explain(&rules.authority, &request, id);
+        // The gateway's word stands: the registry may have moved on since it decided.
+        if explained.effect == "allow" || explained.cause != cause.as_str() {
+            cause.as_str().clone_into(&mut explained.cause);
+            cause.text().clone_into(&mut explained.text);
+            explained.policies.retain(|policy| deciding.iter().any(|id| **id == *policy.id));
+        }
+        debug_assert_eq!(cause.effect(), Effect::Deny);
+        "deny".clone_into(&mut explained.effect);
+        policies::keep(c, *decision, id, &explained, (*first, *last), *count).await?;
+    }
+    let actor = Actor::Device(id.clone());
+    let draft = Draft::new("access.denied", &actor).on_device(id).with("action", action.as_str());
+    let draft = draft.with("topic", topic.as_deref().unwrap_or("")).with("reason", cause.text());
+    centre.note(c, draft.deciding(*decision).times(*count), *last).await?;
+    alert(c, id, *decision, action.as_str(), topic.as_deref(), *count, *last).await
+}
+
+async fn alert(
+    c: &mut Connection<'_>,
+    id: &DeviceId,
+    decision: DecisionId,
+    action: &str,
+    topic: Option<&str>,
+    count: u64,
+    at: Time,
+) -> Result<(), Problem> {
+    let topic = topic.unwrap_or_default();
+    let message = format!("it was denied to {action} {topic}; ask why with {decision}");
+    let n = i64::try_from(count).unwrap_or(i64::MAX);
+    attention::raise(c, id, attention::DENIED, Severity::Amber, &message, n, at).await?;
+    Ok(())
+}

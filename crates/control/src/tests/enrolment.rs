@@ -1,0 +1,133 @@
+//! The first door, and leaving through the last.
+
+use super::*;
+
+#[tokio::test]
+async fn a_claim_opens_once_and_again_only_for_the_same_key() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let claim = rig.add("pump-7").await;
+        let first = rig.enrol(&claim, &key(1)).await;
+        assert_eq!(first.status, StatusCode::OK, "{first:?}");
+        let leaf = certificate(&first);
+        assert_eq!(leaf.device().unwrap().as_str(), "pump-7");
+        assert_eq!(leaf.key(), key(1).public_key());
+        assert_eq!(first.body["broker"], "broker.test:8883");
+
+        let again = rig.enrol(&claim, &key(1)).await;
+        assert_eq!(certificate(&again), leaf, "a lost answer can be asked for again");
+        let other = rig.enrol(&claim, &key(2)).await;
+        assert_eq!(other.status, StatusCode::FORBIDDEN, "{other:?}");
+        assert_eq!(rig.get("/v1/devices/pump-7").await["stage"], "claimed");
+        let told = rig.told("device=pump-7").await;
+        assert!(told[0].starts_with("pump-7 enrolled and holds certificate "), "{told:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_of_many_that_race_with_one_claim_gets_in() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let claim = rig.add("pump-7").await;
+        let racers = (1..=16).map(|seed| tokio::spawn(rig.enrol(&claim, &key(seed))));
+        let mut n_let_in = 0;
+        for racer in racers.collect::<Vec<_>>() {
+            n_let_in += u32::from(racer.await.unwrap().status == StatusCode::OK);
+        }
+        assert_eq!(n_let_in, 1);
+        let certificates = rig.get("/v1/devices/pump-7/certificates").await;
+        assert_eq!(certificates["items"].as_array().unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unknown_ended_and_malformed_claims_are_refused() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let old = rig.add("pump-7").await;
+        let new = rig.post("/v1/devices/pump-7/claim", Value::Null).await;
+        assert_eq!(new.status, StatusCode::CREATED, "{new:?}");
+        let refused = rig.enrol(&old, &key(1)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        assert_eq!(refused.body["detail"], "the claim has expired; make a new one");
+        let stranger = identity::Claim::from_random(Zeroizing::new([5; 32]), rig.centre.root);
+        assert_eq!(rig.enrol(&stranger.text(), &key(1)).await.status, StatusCode::FORBIDDEN);
+        assert_eq!(
+            rig.enrol("palisade-claim-1.x.y", &key(1)).await.status,
+            StatusCode::BAD_REQUEST
+        );
+        let claim = new.body["claim"]["text"].as_str().unwrap().to_owned();
+        assert_eq!(rig.enrol(&claim, &key(1)).await.status, StatusCode::OK);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn revocation_takes_certificates_and_claims_and_says_so() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let claim = rig.add("pump-7").await;
+        rig.enrol(&claim, &key(1)).await;
+        let fresh = rig.post("/v1/devices/pump-7/claim", Value::Null).await;
+        let answer = rig.post("/v1/devices/pump-7/revoke", json!({"reason": "lost"})).await;
+        assert_eq!(answer.body, json!({"certificates": 1, "sessions": 0}));
+        let device = rig.get("/v1/devices/pump-7").await;
+        assert_eq!(device["certificate"]["revoked"]["reason"], "lost");
+        assert_eq!(device["attention"][0]["code"], "revoked");
+        for claim in [claim.as_str(), fresh.body["claim"]["text"].as_str().unwrap()] {
+            assert_eq!(rig.enrol(claim, &key(1)).await.status, StatusCode::FORBIDDEN);
+        }
+        // The way back is a new claim.
+        let claim = rig.post("/v1/devices/pump-7/claim", Value::Null).await;
+        let claim = claim.body["claim"]["text"].as_str().unwrap().to_owned();
+        assert_eq!(rig.enrol(&claim, &key(3)).await.status, StatusCode::OK);
+        assert_eq!(rig.get("/v1/devices/pump-7").await["attention"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retired_device_does_not_come_back() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let claim = rig.add("pump-7").await;
+        let answer = rig.post("/v1/devices/pump-7/retire", json!({"reason": "scrapped"})).await;
+        assert_eq!(answer.body["stage"], "retired", "{answer:?}");
+        assert_eq!(rig.enrol(&claim, &key(1)).await.status, StatusCode::FORBIDDEN);
+        assert_eq!(
+            rig.post("/v1/devices/pump-7/claim", Value::Null).await.status,
+            StatusCode::CONFLICT
+        );
+        let again = rig.post("/v1/devices/pump-7/retire", json!({"reason": "scrapped"})).await;
+        assert_eq!(again.status, StatusCode::CONFLICT);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_devices_are_revoked_in_one_step_or_none() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let ids: Vec<_> = (0..50).map(|idx| format!("pump-{idx}")).collect();
+        for id in &ids {
+            rig.add(id).await;
+        }
+        let mut with_stranger = ids.clone();
+        with_stranger.push("nobody".to_owned());
+        let answer =
+            rig.post("/v1/devices/revoke", json!({"ids": with_stranger, "reason": "x"})).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert_eq!(
+            rig.get("/v1/fleet").await["attention"]["red"],
+            0,
+            "one unknown device: nothing is done"
+        );
+        let answer =
+            rig.post("/v1/devices/revoke", json!({"ids": ids, "reason": "stolen batch"})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(rig.get("/v1/fleet").await["attention"]["red"], 50);
+    })
+    .await;
+}

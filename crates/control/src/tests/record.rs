@@ -1,0 +1,71 @@
+//! The record behind the API: exactly once, signed, provable.
+
+use super::*;
+
+#[tokio::test]
+async fn events_leave_the_outbox_once_and_in_order() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        for idx in 0..40 {
+            rig.add(&format!("pump-{idx}")).await;
+        }
+        let told = rig.told("kind=device.added&limit=100").await;
+        let sentence = |idx| format!("local added pump-{idx}, a pump in plant-a");
+        let expected: Vec<_> = (0..40).rev().map(sentence).collect();
+        assert_eq!(told, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_signed_and_proofs_lead_to_it() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        rig.add("pump-7").await;
+        let mut live = rig.centre.live.subscribe();
+        rig.settle().await;
+        let record = Arc::clone(rig.centre.recorder.record());
+        while record.last_checkpoint().map(|checkpoint| checkpoint.size) != Some(record.n_events())
+        {
+            live.recv().await.unwrap();
+        }
+        let note = rig.get("/v1/ledger/checkpoint").await;
+        let key: ledger::VerifierKey =
+            rig.get("/v1/ledger/key").await.as_str().unwrap().parse().unwrap();
+        let checkpoint = ledger::Checkpoint::open(note.as_str().unwrap().as_bytes(), &key).unwrap();
+        assert!(checkpoint.size >= 3);
+        let proof =
+            rig.get(&format!("/v1/ledger/inclusion?index=0&size={}", checkpoint.size)).await;
+        let hash = |value: &Value| value.as_str().unwrap().parse::<ledger::Hash>().unwrap();
+        let hashes: Vec<_> = proof["hashes"].as_array().unwrap().iter().map(hash).collect();
+        let leaf = hash(&proof["leaf"]);
+        ledger::proof::verify_inclusion(&leaf, 0, checkpoint.size, &checkpoint.root, &hashes)
+            .unwrap();
+        let tile = rig.get(&format!("/v1/ledger/tile/0/000.p/{}", checkpoint.size)).await;
+        assert_ne!(tile, Value::Null);
+        let beyond =
+            rig.local(Method::GET, "/v1/ledger/consistency?from=1&to=999999", Value::Null).await;
+        assert_eq!(beyond.status, StatusCode::BAD_REQUEST);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_page_backwards_to_the_first() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        for idx in 0..10 {
+            rig.add(&format!("pump-{idx}")).await;
+        }
+        rig.settle().await;
+        let (mut n_events, mut before) = (0, String::new());
+        loop {
+            let page = rig.get(&format!("/v1/events?limit=7{before}")).await;
+            n_events += page["items"].as_array().unwrap().len();
+            let Some(next) = page["next"].as_u64() else { break };
+            before = format!("&before={next}");
+        }
+        assert_eq!(u64::try_from(n_events).unwrap(), rig.centre.recorder.record().n_events());
+    })
+    .await;
+}
