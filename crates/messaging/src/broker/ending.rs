@@ -1,0 +1,211 @@
+//! How connections and sessions end, and what they leave: a will, a session that waits.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use super::connection::{Open, State, put};
+use super::message::Message;
+use super::session::{LastWill, Session};
+use super::slab::Key;
+use super::{Action, Broker, ConnId, Event, Guard, Ruling, Timer, Why, farewell, set_timer};
+use crate::mqtt::{Disconnect, QoS, Reason, Version};
+use crate::text::Text;
+use crate::time::Instant;
+
+/// What one input causes elsewhere.
+#[derive(Debug)]
+pub(super) enum Chore<P> {
+    /// A client doesn't take what is sent to it.
+    EndSlow(Key),
+    /// A client was lost.
+    PublishWill(Box<Lost<P>>),
+}
+
+/// A lost client's will.
+#[derive(Debug)]
+pub(super) struct Lost<P> {
+    principal: P,
+    client_id: Text,
+    message: Message,
+}
+
+impl<P: Clone> Broker<P> {
+    pub(super) fn handle_disconnect(
+        &mut self,
+        key: Key,
+        open: &Open,
+        disconnect: &Disconnect,
+        now: Instant,
+    ) {
+        let Some(session) = self.sessions.get_mut(open.session) else {
+            return;
+        };
+        if let (Version::V5, Some(expiry)) = (open.version, disconnect.properties.session_expiry) {
+            if session.expiry == 0 && expiry > 0 && self.limits.session_expiry > 0 {
+                let text =
+                    "DISCONNECT sets a session expiry where CONNECT had none; set it in CONNECT";
+                return self.fail(key, Reason::ProtocolError, text, now); // MQTT-3.14.2-3
+            }
+            session.expiry = expiry.min(self.limits.session_expiry);
+        }
+        if disconnect.reason == Reason::Success {
+            session.will = None; // MQTT-3.14.4-3
+        }
+        self.end(key, Why::ByClient { reason: disconnect.reason }, None, now);
+    }
+
+    /// Ends a connection: the peer gets what waits in `out`, a word of farewell in MQTT 5.0, and is closed.
+    pub(super) fn end(
+        &mut self,
+        key: Key,
+        why: Why,
+        word: Option<(Reason, Option<Text>)>,
+        now: Instant,
+    ) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let principal = connection.principal.clone();
+        let open = match core::mem::replace(&mut connection.state, State::Closing) {
+            State::Closing => return,
+            State::Waiting { .. } => None,
+            State::Open(open) => Some(open),
+        };
+        if let (Some(open), Some((reason, text))) = (&open, word)
+            && open.version == Version::V5
+        {
+            let reason =
+                if reason.is_allowed(crate::mqtt::Kind::Disconnect, crate::mqtt::Side::Client) {
+                    reason
+                } else {
+                    Reason::Unspecified
+                };
+            if why == Why::SlowConsumer {
+                connection.out.clear();
+            }
+            if !put(&mut connection.out, &farewell(reason, text), open.version, open.max_packet) {
+                put(&mut connection.out, &farewell(reason, None), open.version, open.max_packet);
+            }
+        }
+        self.set_connection_timer(key, None);
+        self.mark_ready(key);
+        let session = open.map(|open| open.session);
+        let client_id = session
+            .and_then(|session| self.sessions.get(session))
+            .map(|held| held.client_id.clone());
+        self.record(Event::Disconnected { conn: ConnId(key), principal, client_id, why });
+        if let Some(session) = session {
+            self.leave(session, now);
+        }
+    }
+
+    /// Ends a connection whose client doesn't take what is sent to it.
+    pub(super) fn end_slow(&mut self, key: Key, now: Instant) {
+        let Some(session) = self.connections.get(key).and_then(|connection| connection.session())
+        else {
+            return;
+        };
+        if let Some(held) = self.sessions.get(session) {
+            let (principal, client_id) = (held.principal.clone(), held.client_id.clone());
+            let (n_queued, queued_bytes) = (held.queue.len(), held.queue.n_bytes());
+            self.record(Event::SlowConsumer {
+                conn: ConnId(key),
+                principal,
+                client_id,
+                n_queued,
+                queued_bytes,
+            });
+        }
+        self.end(key, Why::SlowConsumer, Some((Reason::QuotaExceeded, None)), now);
+    }
+
+    /// A session's connection is gone: the session waits or ends, its will waits or is published.
+    fn leave(&mut self, session: Key, now: Instant) {
+        let Some(held) = self.sessions.get_mut(session) else {
+            return;
+        };
+        held.conn = None;
+        held.searches.clear();
+        if held.expiry == 0 {
+            return self.end_session(session);
+        }
+        held.queue.keep(|outgoing| outgoing.qos != QoS::AtMostOnce);
+        held.ends_at = Some(now.plus(Duration::from_secs(held.expiry.into())));
+        match held.will.as_ref().map(|will| will.delay) {
+            None => {}
+            Some(0) => self.lose(session),
+            Some(delay) => held.will_at = Some(now.plus(Duration::from_secs(delay.into()))),
+        }
+        self.set_session_timer(session);
+    }
+
+    /// Ends a session; its will is published if it still waits.
+    pub(super) fn end_session(&mut self, session: Key) {
+        self.lose(session);
+        self.remove_session(session);
+    }
+
+    pub(super) fn remove_session(&mut self, session: Key) {
+        let Some(held) = self.sessions.remove(session) else {
+            return;
+        };
+        for filter in &held.subscriptions {
+            self.trie.remove(filter, session.slot);
+        }
+        self.by_client.remove(&held.client_id);
+        set_timer(&mut self.timers, Timer::Session(session), held.timer, None);
+    }
+
+    pub(super) fn handle_session_timer(&mut self, key: Key, now: Instant) {
+        let Some(held) = self.sessions.get_mut(key) else {
+            return;
+        };
+        held.timer = None;
+        if held.ends_at.is_some_and(|at| at <= now) {
+            return self.end_session(key);
+        }
+        if held.will_at.is_some_and(|at| at <= now) {
+            held.will_at = None;
+            self.lose(key);
+        }
+        self.set_session_timer(key);
+    }
+
+    pub(super) fn set_session_timer(&mut self, key: Key) {
+        if let Some(held) = self.sessions.get_mut(key) {
+            let at = [held.will_at, held.ends_at].into_iter().flatten().min();
+            let earlier = core::mem::replace(&mut held.timer, at);
+            set_timer(&mut self.timers, Timer::Session(key), earlier, at);
+        }
+    }
+
+    fn lose(&mut self, session: Key) {
+        let Some(held) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Session { principal, client_id, will, .. } = held;
+        if let Some(LastWill { message, .. }) = will.take() {
+            let lost = Lost { principal: principal.clone(), client_id: client_id.clone(), message };
+            self.chores.push_back(Chore::PublishWill(Box::new(lost)));
+        }
+    }
+
+    /// Publishes a will if its client may still publish it.
+    pub(super) fn publish_will<G: Guard<P>>(&mut self, lost: Lost<P>, guard: &mut G, now: Instant) {
+        let Lost { principal, client_id, mut message } = lost;
+        message.begin(now);
+        let n_payload = message.payload.len();
+        if let Ruling::Deny { reason } =
+            guard.publish(&principal, &message.topic, message.retain, message.qos, n_payload)
+        {
+            self.counters.denied_publishes += 1;
+            let action = Action::Will { topic: message.topic };
+            return self.record(Event::Denied { conn: None, principal, client_id, action, reason });
+        }
+        if message.retain {
+            self.retain(&message, now);
+        }
+        self.route(&message, None, guard, now);
+        self.record(Event::WillPublished { principal, client_id, topic: message.topic });
+    }
+}

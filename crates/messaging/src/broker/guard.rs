@@ -1,0 +1,36 @@
+//! Who may do what: the broker asks, the caller's guard answers at once.
+
+use crate::mqtt::{Connect, QoS};
+use crate::text::Text;
+use crate::topic::{Filter, Topic};
+
+/// Decides what a principal may do. Answers are total and synchronous: the message path waits for nobody.
+pub trait Guard<P> {
+    /// May the principal connect with this client id? The rule that binds client ids to principals lives here.
+    fn connect(&mut self, principal: &P, client_id: &Text, connect: &Connect) -> Ruling;
+    /// May the principal publish this?
+    fn publish(
+        &mut self,
+        principal: &P,
+        topic: &Topic,
+        retain: bool,
+        qos: QoS,
+        n_payload: usize,
+    ) -> Ruling;
+    /// May the principal subscribe to this?
+    fn subscribe(&mut self, principal: &P, filter: &Filter) -> Ruling;
+    /// May the principal receive this message, which it has subscribed to?
+    fn receive(&mut self, principal: &P, topic: &Topic) -> Ruling;
+}
+
+/// A guard's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It may.
+    Allow,
+    /// It may not.
+    Deny {
+        /// What the peer is told: a decision id and a plain cause.
+        reason: Text,
+    },
+}

@@ -1,0 +1,312 @@
+//! Messages in, messages out to queues, and the answers of both sides.
+
+use alloc::vec::Vec;
+
+use super::connection::Open;
+use super::ending::Chore;
+use super::message::{Encodings, Form, Message, Outgoing};
+use super::session::Stage;
+use super::slab::Key;
+use super::{Action, Broker, ConnId, Event, Guard, Ruling, Timer};
+use crate::mqtt::{Ack, Delivery, Packet, PacketId, Publish, QoS, Reason, SubscriptionId, Version};
+use crate::router::Interest;
+use crate::text::Text;
+use crate::time::Instant;
+
+impl<P: Clone> Broker<P> {
+    pub(super) fn handle_publish<G: Guard<P>>(
+        &mut self,
+        key: Key,
+        open: &Open,
+        publish: Publish,
+        guard: &mut G,
+        now: Instant,
+    ) {
+        if publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some()) {
+            let text = "PUBLISH has a topic alias, but the maximum is 0; send the topic";
+            return self.fail(key, Reason::TopicAliasInvalid, text, now);
+        }
+        let delivery = publish.delivery;
+        if let Delivery::ExactlyOnce { id, .. } = delivery
+            && !self.receive_once(key, open, id, now)
+        {
+            return;
+        }
+        let Some(message) = Message::of(publish, now) else {
+            return self.fail(key, Reason::ProtocolError, "PUBLISH has no topic; send one", now);
+        };
+        self.counters.received += 1;
+        let refused = self.accept(key, open, &message, guard, now);
+        let (reason, text) =
+            refused.map_or((Reason::Success, None), |(reason, text)| (reason, Some(text)));
+        let text = text.filter(|_| open.explain);
+        match delivery {
+            Delivery::AtMostOnce => {}
+            Delivery::AtLeastOnce { id, .. } => {
+                self.answer(key, Packet::PubAck(ack(id, reason, text)))
+            }
+            Delivery::ExactlyOnce { id, .. } => {
+                // MQTT 3.1.1 can't refuse: its client goes on to PUBREL.
+                if reason.is_failure()
+                    && open.version == Version::V5
+                    && let Some(session) = self.sessions.get_mut(open.session)
+                {
+                    session.received.remove(&id);
+                }
+                self.answer(key, Packet::PubRec(ack(id, reason, text)));
+            }
+        }
+    }
+
+    /// Tells whether a message of QoS 2 is a new one; if it isn't, or one too many, it is answered here.
+    fn receive_once(&mut self, key: Key, open: &Open, id: PacketId, now: Instant) -> bool {
+        let Some(session) = self.sessions.get_mut(open.session) else {
+            return false;
+        };
+        if session.received.contains(&id) {
+            self.answer(key, Packet::PubRec(Ack::of(id, Reason::Success)));
+            return false;
+        }
+        let limit = self.limits.receive_maximum.get();
+        if session.received.len() >= usize::from(limit) {
+            let text =
+                alloc::format!("more than {limit} messages of QoS 2 in flight; wait for PUBCOMP");
+            self.fail(key, Reason::ReceiveMaximumExceeded, &text, now);
+            return false;
+        }
+        session.received.insert(id);
+        true
+    }
+
+    /// Retains and routes a message if the guard allows it; returns why not.
+    fn accept<G: Guard<P>>(
+        &mut self,
+        key: Key,
+        open: &Open,
+        message: &Message,
+        guard: &mut G,
+        now: Instant,
+    ) -> Option<(Reason, Text)> {
+        let held = self.sessions.get(open.session)?;
+        let Message { topic, qos, retain, payload, .. } = message;
+        if let Ruling::Deny { reason } =
+            guard.publish(&held.principal, topic, *retain, *qos, payload.len())
+        {
+            self.counters.denied_publishes += 1;
+            let (principal, client_id) = (held.principal.clone(), held.client_id.clone());
+            let action = Action::Publish { topic: topic.detach(), qos: *qos, retain: *retain };
+            let conn = Some(ConnId(key));
+            self.record(Event::Denied {
+                conn,
+                principal,
+                client_id,
+                action,
+                reason: reason.clone(),
+            });
+            return Some((Reason::NotAuthorized, reason));
+        }
+        let is_retained = !message.retain || self.retain(message, now);
+        if !is_retained && message.qos != QoS::AtMostOnce && open.version == Version::V5 {
+            // Whoever can be told is told, and then nobody gets the message.
+            return Some((
+                Reason::QuotaExceeded,
+                Text::from_static("no more messages can be retained"),
+            ));
+        }
+        self.route(message, Some(open.session.slot), guard, now);
+        None
+    }
+
+    /// Keeps or clears a topic's retained message; false if there is no room for it.
+    pub(super) fn retain(&mut self, message: &Message, now: Instant) -> bool {
+        let topic = &message.topic;
+        let earlier = self.retained.message(topic).and_then(|earlier| earlier.expires);
+        if message.payload.is_empty() {
+            self.retained.clear(topic); // MQTT-3.3.1-6
+        } else if self.retained.set(topic, message.detached(now), message.n_bytes()).is_err() {
+            self.counters.refused_retained += 1;
+            return false;
+        }
+        if let Some(earlier) = earlier {
+            self.timers.remove(&(earlier, Timer::Retained(topic.clone())));
+        }
+        if let (Some(expires), false) = (message.expires, message.payload.is_empty()) {
+            self.timers.insert((expires, Timer::Retained(topic.detach())));
+        }
+        true
+    }
+
+    /// Puts a message into the queue of everyone who subscribed and may receive it.
+    pub(super) fn route<G: Guard<P>>(
+        &mut self,
+        message: &Message,
+        origin: Option<u32>,
+        guard: &mut G,
+        now: Instant,
+    ) {
+        let mut matches = core::mem::take(&mut self.matches);
+        self.trie.matches(&message.topic, &mut matches);
+        let mut encodings = Encodings::of(message);
+        let mut ids = Vec::new();
+        for of_one in matches.found.chunk_by(|(one, _), (other, _)| one == other) {
+            // Overlapping subscriptions bring one copy, with the best quality and every identifier (MQTT-3.3.4-2).
+            ids.clear();
+            let mut merged: Option<Interest> = None;
+            for &(subscriber, interest) in of_one {
+                if interest.no_local && origin == Some(subscriber) {
+                    continue; // MQTT-3.8.3-3
+                }
+                ids.extend(interest.id);
+                merged = Some(merged.map_or(interest, |merged| Interest {
+                    qos: merged.qos.max(interest.qos),
+                    retain_as_published: merged.retain_as_published || interest.retain_as_published,
+                    ..interest
+                }));
+            }
+            let (Some(interest), Some(&(subscriber, _))) = (merged, of_one.first()) else {
+                continue;
+            };
+            if let Some(session) = self.sessions.key_at(subscriber) {
+                self.deliver(session, &mut encodings, message, interest, &ids, guard, now);
+            }
+        }
+        self.matches = matches;
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one message, one receiver and what stands between them"
+    )]
+    fn deliver<G: Guard<P>>(
+        &mut self,
+        session: Key,
+        encodings: &mut Encodings<'_>,
+        message: &Message,
+        interest: Interest,
+        ids: &[SubscriptionId],
+        guard: &mut G,
+        now: Instant,
+    ) {
+        let Some(held) = self.sessions.get(session) else {
+            return;
+        };
+        if let Ruling::Deny { .. } = guard.receive(&held.principal, &message.topic) {
+            self.counters.denied_receives += 1;
+            return;
+        }
+        let form = Form {
+            version: held.version,
+            qos: message.qos.min(interest.qos),
+            retain: message.retain && interest.retain_as_published,
+        };
+        if let Some(outgoing) = encodings.outgoing(form, ids) {
+            self.offer(session, outgoing, now);
+        }
+    }
+
+    /// Puts an encoded message into a session's queue, or says what becomes of it instead.
+    pub(super) fn offer(&mut self, session: Key, outgoing: Outgoing, now: Instant) {
+        let Some(held) = self.sessions.get_mut(session) else {
+            return;
+        };
+        if outgoing.is_expired(now) {
+            self.counters.dropped_expired += 1;
+            return;
+        }
+        let is_full = held.queue.len() >= self.limits.queue_messages
+            || (held.queue.len() > 0
+                && held.queue.n_bytes().saturating_add(outgoing.len()) > self.limits.queue_bytes);
+        let Some(conn) = held.conn else {
+            if is_full || outgoing.qos == QoS::AtMostOnce {
+                self.counters.dropped_offline += 1;
+            } else {
+                self.counters.delivered += 1;
+                held.queue.push(outgoing);
+            }
+            return;
+        };
+        if is_full {
+            self.counters.dropped_full += 1;
+            if outgoing.qos != QoS::AtMostOnce {
+                self.chores.push_back(Chore::EndSlow(conn));
+            }
+            return;
+        }
+        self.counters.delivered += 1;
+        held.queue.push(outgoing);
+        self.mark_ready(conn);
+    }
+
+    pub(super) fn handle_pub_ack(&mut self, key: Key, open: &Open, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(open.session) else {
+            return;
+        };
+        match session.flights.stage(ack.id) {
+            Some(Stage::Sent(outgoing)) if outgoing.qos == QoS::AtLeastOnce => {
+                session.flights.end(ack.id);
+                self.go_on(key, open.session);
+            }
+            _ => self.counters.unknown_acks += 1,
+        }
+    }
+
+    pub(super) fn handle_pub_rec(&mut self, key: Key, open: &Open, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(open.session) else {
+            return;
+        };
+        let reason = match session.flights.stage(ack.id) {
+            Some(Stage::Sent(outgoing)) if outgoing.qos == QoS::ExactlyOnce => {
+                if ack.reason.is_failure() {
+                    session.flights.end(ack.id);
+                    return self.go_on(key, open.session);
+                }
+                if let Some(stage) = session.flights.stage(ack.id) {
+                    *stage = Stage::Released;
+                }
+                Reason::Success
+            }
+            Some(Stage::Released) => Reason::Success,
+            Some(Stage::Sent(_)) | None => {
+                self.counters.unknown_acks += 1;
+                Reason::PacketIdNotFound
+            }
+        };
+        self.answer(key, Packet::PubRel(Ack::of(ack.id, reason)));
+    }
+
+    pub(super) fn handle_pub_rel(&mut self, key: Key, open: &Open, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(open.session) else {
+            return;
+        };
+        let reason = match session.received.remove(&ack.id) {
+            true => Reason::Success,
+            false => Reason::PacketIdNotFound,
+        };
+        self.answer(key, Packet::PubComp(Ack::of(ack.id, reason)));
+    }
+
+    pub(super) fn handle_pub_comp(&mut self, key: Key, open: &Open, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(open.session) else {
+            return;
+        };
+        match session.flights.stage(ack.id) {
+            Some(Stage::Released) => {
+                session.flights.end(ack.id);
+                self.go_on(key, open.session);
+            }
+            _ => self.counters.unknown_acks += 1,
+        }
+    }
+
+    /// Room in flight has come free.
+    fn go_on(&mut self, key: Key, session: Key) {
+        self.search_later(session);
+        self.mark_ready(key);
+    }
+}
+
+fn ack(id: PacketId, reason: Reason, text: Option<Text>) -> Ack {
+    let mut ack = Ack::of(id, reason);
+    ack.properties.reason_string = text;
+    ack
+}

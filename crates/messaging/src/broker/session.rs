@@ -1,0 +1,227 @@
+//! One client's session: its subscriptions, what waits for it and what is in flight; it may outlive connections.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use super::message::{Message, Outgoing};
+use super::slab::Key;
+use crate::mqtt::{PacketId, Version};
+use crate::router::{Cursor, Interest};
+use crate::text::Text;
+use crate::time::Instant;
+use crate::topic::Filter;
+
+#[derive(Debug)]
+pub(super) struct Session<P> {
+    pub(super) principal: P,
+    pub(super) client_id: Text,
+    pub(super) version: Version,
+    pub(super) conn: Option<Key>,
+    /// Seconds that the session outlives its connection.
+    pub(super) expiry: u32,
+    pub(super) subscriptions: BTreeSet<Filter>,
+    pub(super) queue: Queue,
+    pub(super) flights: Flights,
+    /// Ids of received messages of QoS 2 that the client hasn't released.
+    pub(super) received: BTreeSet<PacketId>,
+    /// Searches for retained messages that haven't come to their end.
+    pub(super) searches: VecDeque<Search>,
+    /// Whether the session stands in the broker's `searching`.
+    pub(super) is_searching: bool,
+    pub(super) will: Option<LastWill>,
+    pub(super) will_at: Option<Instant>,
+    pub(super) ends_at: Option<Instant>,
+    pub(super) timer: Option<Instant>,
+}
+
+/// What is published when the client is lost.
+#[derive(Debug)]
+pub(super) struct LastWill {
+    pub(super) message: Message,
+    /// Seconds to wait first.
+    pub(super) delay: u32,
+}
+
+/// A search for retained messages on behalf of a subscription.
+#[derive(Debug)]
+pub(super) struct Search {
+    pub(super) cursor: Cursor,
+    pub(super) interest: Interest,
+}
+
+impl<P> Session<P> {
+    pub(super) fn begin(principal: P, client_id: Text, version: Version) -> Self {
+        Self {
+            principal,
+            client_id,
+            version,
+            conn: None,
+            expiry: 0,
+            subscriptions: BTreeSet::new(),
+            queue: Queue::default(),
+            flights: Flights::default(),
+            received: BTreeSet::new(),
+            searches: VecDeque::new(),
+            is_searching: false,
+            will: None,
+            will_at: None,
+            ends_at: None,
+            timer: None,
+        }
+    }
+}
+
+/// Messages that wait for the transport or for room in flight.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    messages: VecDeque<Outgoing>,
+    n_bytes: usize,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(super) const fn n_bytes(&self) -> usize {
+        self.n_bytes
+    }
+
+    pub(super) fn front(&self) -> Option<&Outgoing> {
+        self.messages.front()
+    }
+
+    pub(super) fn push(&mut self, outgoing: Outgoing) {
+        self.n_bytes = self.n_bytes.saturating_add(outgoing.len());
+        self.messages.push_back(outgoing);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Outgoing> {
+        let outgoing = self.messages.pop_front()?;
+        self.n_bytes = self.n_bytes.saturating_sub(outgoing.len());
+        Some(outgoing)
+    }
+
+    pub(super) fn keep(&mut self, keep: impl FnMut(&Outgoing) -> bool) {
+        self.messages.retain(keep);
+        self.n_bytes = self.messages.iter().map(Outgoing::len).sum();
+    }
+}
+
+/// Messages of QoS 1 and 2 that the client hasn't acknowledged; a packet id is a place here.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    places: Vec<Option<Flight>>,
+    free: Vec<PacketId>,
+    /// How many count against what the client takes at once.
+    n_counted: usize,
+    n_begun: u64,
+    /// What is to be sent again on this connection, in the order in which it was first sent.
+    pub(super) again: VecDeque<PacketId>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    /// Its place in the order of sending.
+    order: u64,
+    stage: Stage,
+    is_counted: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// PUBLISH was sent.
+    Sent(Outgoing),
+    /// PUBREL was sent.
+    Released,
+}
+
+impl Flights {
+    /// Tells whether one more may be sent to a client that takes `quota` at once.
+    pub(super) const fn has_room(&self, quota: usize) -> bool {
+        self.n_counted < quota
+    }
+
+    /// Gives a message the id under which it is sent; `None` if all 65,535 are in use.
+    pub(super) fn begin(&mut self, outgoing: Outgoing) -> Option<PacketId> {
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                let id = PacketId::of(u16::try_from(self.places.len() + 1).ok()?)?;
+                self.places.push(None);
+                id
+            }
+        };
+        let flight = Flight { order: self.n_begun, stage: Stage::Sent(outgoing), is_counted: true };
+        self.n_begun += 1;
+        self.n_counted += 1;
+        *self.place(id)? = Some(flight);
+        Some(id)
+    }
+
+    /// Returns what was sent under this id and isn't acknowledged.
+    pub(super) fn sent(&self, id: PacketId) -> Option<&Outgoing> {
+        match &self.places.get(usize::from(id.number()) - 1)?.as_ref()?.stage {
+            Stage::Sent(outgoing) => Some(outgoing),
+            Stage::Released => None,
+        }
+    }
+
+    /// Returns what is to be sent again, and counts it.
+    pub(super) fn repeat(&mut self, id: PacketId) -> Option<Outgoing> {
+        let outgoing = self.sent(id)?.clone();
+        if let Some(flight) = self.place(id).and_then(Option::as_mut)
+            && !flight.is_counted
+        {
+            flight.is_counted = true;
+            self.n_counted += 1;
+        }
+        Some(outgoing)
+    }
+
+    pub(super) fn stage(&mut self, id: PacketId) -> Option<&mut Stage> {
+        self.place(id)?.as_mut().map(|flight| &mut flight.stage)
+    }
+
+    /// Ends a flight; its id is free again.
+    pub(super) fn end(&mut self, id: PacketId) {
+        if let Some(flight) = self.place(id).and_then(Option::take) {
+            self.n_counted -= usize::from(flight.is_counted);
+            self.free.push(id);
+        }
+    }
+
+    /// Begins anew on another connection; returns what had been released, to be released again.
+    pub(super) fn resume(&mut self, mut keep: impl FnMut(&Outgoing) -> bool) -> Vec<PacketId> {
+        let mut flying = Vec::new();
+        let ids = (1..=u16::MAX).filter_map(PacketId::of);
+        for (id, place) in ids.zip(&mut self.places) {
+            let Some(flight) = place else {
+                continue;
+            };
+            flight.is_counted = false;
+            let is_released = match &flight.stage {
+                Stage::Released => true,
+                Stage::Sent(outgoing) if keep(outgoing) => false,
+                Stage::Sent(_) => {
+                    *place = None;
+                    self.free.push(id);
+                    continue;
+                }
+            };
+            flying.push((flight.order, id, is_released));
+        }
+        self.n_counted = 0;
+        flying.sort_unstable_by_key(|&(order, ..)| order);
+        self.again = flying
+            .iter()
+            .filter(|&&(.., is_released)| !is_released)
+            .map(|&(_, id, _)| id)
+            .collect();
+        flying.iter().filter(|&&(.., is_released)| is_released).map(|&(_, id, _)| id).collect()
+    }
+
+    fn place(&mut self, id: PacketId) -> Option<&mut Option<Flight>> {
+        self.places.get_mut(usize::from(id.number()) - 1)
+    }
+}

@@ -1,0 +1,202 @@
+//! Subscriptions, and the retained messages that they bring.
+
+use super::connection::Open;
+use super::message::Form;
+use super::session::Search;
+use super::slab::Key;
+use super::{Action, Broker, ConnId, Event, Guard, Ruling};
+use crate::mqtt::{
+    AckProperties, Packet, QoS, Reason, RetainHandling, SubAck, Subscribe, Subscription,
+    SubscriptionId, UnsubAck, Unsubscribe,
+};
+use crate::router::{Cursor, Interest, Step};
+use crate::text::Text;
+use crate::time::Instant;
+use crate::topic::Filter;
+
+impl<P: Clone> Broker<P> {
+    pub(super) fn handle_subscribe<G: Guard<P>>(
+        &mut self,
+        key: Key,
+        open: &Open,
+        subscribe: Subscribe,
+        guard: &mut G,
+        now: Instant,
+    ) {
+        let Subscribe { id, properties, subscriptions } = subscribe;
+        let mut reasons = alloc::vec::Vec::with_capacity(subscriptions.len());
+        let mut text = None;
+        for subscription in &subscriptions {
+            match self.subscribe(key, open.session, subscription, properties.subscription_id, guard)
+            {
+                Ok(qos) => reasons.push(qos.granted()),
+                Err(refusal) => {
+                    reasons.push(refusal.reason);
+                    text = text.or(refusal.text);
+                }
+            }
+        }
+        let properties = AckProperties {
+            reason_string: text.filter(|_| open.explain),
+            ..AckProperties::default()
+        };
+        self.answer(key, Packet::SubAck(SubAck { id, properties, reasons }));
+        self.search(open.session, guard, now);
+    }
+
+    fn subscribe<G: Guard<P>>(
+        &mut self,
+        key: Key,
+        session: Key,
+        subscription: &Subscription,
+        id: Option<SubscriptionId>,
+        guard: &mut G,
+    ) -> Result<QoS, Refusal> {
+        let held = self.sessions.get_mut(session).ok_or(Refusal::of(Reason::Unspecified))?;
+        let Subscription { filter, qos, no_local, retain_as_published, retain_handling } =
+            subscription;
+        if filter.is_shared() {
+            return Err(Refusal::of(Reason::SharedSubscriptionsNotSupported));
+        }
+        if let Ruling::Deny { reason } = guard.subscribe(&held.principal, filter) {
+            self.counters.denied_subscribes += 1;
+            let (principal, client_id) = (held.principal.clone(), held.client_id.clone());
+            let action = Action::Subscribe { filter: filter.detach() };
+            let conn = Some(ConnId(key));
+            self.record(Event::Denied {
+                conn,
+                principal,
+                client_id,
+                action,
+                reason: reason.clone(),
+            });
+            return Err(Refusal { reason: Reason::NotAuthorized, text: Some(reason) });
+        }
+        let is_known = held.subscriptions.contains(filter);
+        if !is_known && held.subscriptions.len() >= self.limits.subscriptions_per_session {
+            return Err(Refusal::of(Reason::QuotaExceeded));
+        }
+        let (no_local, retain_as_published) = (*no_local, *retain_as_published);
+        let interest = Interest { qos: *qos, no_local, retain_as_published, id };
+        if self.trie.insert(filter, session.slot, interest).is_err() {
+            return Err(Refusal::of(Reason::QuotaExceeded));
+        }
+        let filter = filter.detach();
+        held.searches.retain(|search| *search.cursor.filter() != filter);
+        let wants_retained = match retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => !is_known,
+            RetainHandling::Never => false,
+        };
+        if wants_retained {
+            held.searches.push_back(Search { cursor: Cursor::over(filter.clone()), interest });
+        }
+        held.subscriptions.insert(filter);
+        Ok(*qos)
+    }
+
+    pub(super) fn handle_unsubscribe(&mut self, key: Key, open: &Open, unsubscribe: &Unsubscribe) {
+        let filters = &unsubscribe.filters;
+        let reasons = filters.iter().map(|filter| match self.unsubscribe(open.session, filter) {
+            true => Reason::Success,
+            false => Reason::NoSubscriptionExisted,
+        });
+        let reasons = reasons.collect();
+        let unsub_ack =
+            UnsubAck { id: unsubscribe.id, properties: AckProperties::default(), reasons };
+        self.answer(key, Packet::UnsubAck(unsub_ack));
+    }
+
+    fn unsubscribe(&mut self, session: Key, filter: &Filter) -> bool {
+        if let Some(held) = self.sessions.get_mut(session) {
+            held.subscriptions.remove(filter);
+            held.searches.retain(|search| search.cursor.filter() != filter);
+        }
+        self.trie.remove(filter, session.slot)
+    }
+
+    /// Drops what the guard doesn't allow a session any more: subscriptions, and messages that wait.
+    pub(super) fn redecide_session<G: Guard<P>>(&mut self, session: Key, guard: &mut G) {
+        let Some(held) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let (principal, client_id) = (held.principal.clone(), held.client_id.clone());
+        let conn = held.conn.map(ConnId);
+        let denied = held.subscriptions.iter().filter_map(|filter| {
+            match guard.subscribe(&principal, filter) {
+                Ruling::Allow => None,
+                Ruling::Deny { reason } => Some((filter.clone(), reason)),
+            }
+        });
+        let denied: alloc::vec::Vec<(Filter, Text)> = denied.collect();
+        let n_queued = held.queue.len();
+        held.queue.keep(|outgoing| {
+            let topic = outgoing.frame.topic();
+            topic.is_some_and(|topic| matches!(guard.receive(&principal, &topic), Ruling::Allow))
+        });
+        self.counters.denied_receives += (n_queued - held.queue.len()) as u64;
+        for (filter, reason) in denied {
+            self.unsubscribe(session, &filter);
+            let (principal, client_id) = (principal.clone(), client_id.clone());
+            self.record(Event::Withdrawn { conn, principal, client_id, filter, reason });
+        }
+    }
+
+    /// Lets a session's searches go on at the next timeout, which is now.
+    pub(super) fn search_later(&mut self, session: Key) {
+        if let Some(held) = self.sessions.get_mut(session)
+            && !held.is_searching
+            && !held.searches.is_empty()
+        {
+            held.is_searching = true;
+            self.searching.push_back(session);
+        }
+    }
+
+    /// Takes a step of a session's searches: as far as its queue has room, and a bounded number of topics.
+    pub(super) fn search<G: Guard<P>>(&mut self, session: Key, guard: &mut G, now: Instant) {
+        let mut n_steps = self.limits.retained_steps.max(1);
+        loop {
+            let Some(held) = self.sessions.get_mut(session) else {
+                return;
+            };
+            // Half the queue stays free for what is published meanwhile. When it drains, the search goes on.
+            let has_room = held.queue.len() == 0
+                || (held.queue.len() < self.limits.queue_messages / 2
+                    && held.queue.n_bytes() < self.limits.queue_bytes / 2);
+            let Some(search) = held.searches.front_mut().filter(|_| has_room) else {
+                return;
+            };
+            let interest = search.interest;
+            let message = match self.retained.step(&mut search.cursor, &mut n_steps) {
+                Step::Found(message) => message,
+                Step::Paused => return self.search_later(session),
+                Step::Ended => {
+                    held.searches.pop_front();
+                    continue;
+                }
+            };
+            if let Ruling::Deny { .. } = guard.receive(&held.principal, &message.topic) {
+                self.counters.denied_receives += 1;
+                continue;
+            }
+            let form =
+                Form { version: held.version, qos: message.qos.min(interest.qos), retain: true };
+            let outgoing = message.encode(form, interest.id.as_slice());
+            if let Some(outgoing) = outgoing {
+                self.offer(session, outgoing, now);
+            }
+        }
+    }
+}
+
+struct Refusal {
+    reason: Reason,
+    text: Option<Text>,
+}
+
+impl Refusal {
+    const fn of(reason: Reason) -> Self {
+        Self { reason, text: None }
+    }
+}

@@ -1,0 +1,319 @@
+//! Peers that break the rules, or bring too much.
+
+use super::*;
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let pairs = digits.chunks(2).map(|pair| core::str::from_utf8(pair).expect("ASCII"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect()
+}
+
+fn reason_of_end(rig: &Rig) -> Option<Reason> {
+    match rig.whys().last() {
+        Some(Why::ProtocolError { reason }) => Some(*reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn stranger_that_does_not_begin_with_connect_is_closed_without_a_word() {
+    for bytes in [
+        "30 07 00 03 61 2f 62 00 ff",
+        "c0 00",
+        "20 02 00 00",
+        "16 03 01 02 00",
+        "47 45 54 20",
+        "10 ff ff ff 7f",
+    ] {
+        let mut rig = Rig::new();
+        let conn = rig.open("stranger");
+        rig.send_bytes(conn, &hex(bytes));
+        assert!(rig.is_closed(conn), "{bytes}");
+        assert_eq!(rig.receive(conn), None);
+        assert_eq!((rig.broker.sizes().connections, rig.broker.sizes().sessions), (0, 0));
+        assert!(reason_of_end(&rig).is_some());
+    }
+}
+
+#[test]
+fn first_packet_that_is_decoded_elsewhere_must_be_connect_too() {
+    let mut rig = Rig::new();
+    let conn = rig.open("stranger");
+    rig.broker.handle_packet(conn, Packet::PingReq, &mut rig.guard, rig.now);
+    rig.drive();
+    assert!(rig.is_closed(conn));
+}
+
+#[test]
+fn connect_that_is_never_finished_times_out() {
+    let mut rig = Rig::new();
+    let conn = rig.open("stranger");
+    rig.send_bytes(conn, &hex("10 0c 00 04 4d"));
+    rig.wait(9);
+    assert!(!rig.is_closed(conn));
+    rig.wait(2);
+    assert!(rig.is_closed(conn));
+    assert_eq!(rig.whys(), [Why::ConnectTimeout]);
+}
+
+#[test]
+fn second_connect_is_a_protocol_error() {
+    for version in [Version::V311, Version::V5] {
+        let mut rig = Rig::new();
+        let conn = rig.join("pump", version);
+        rig.send(conn, connected(connect("pump", version)));
+        assert!(rig.is_closed(conn));
+        assert_eq!(reason_of_end(&rig), Some(Reason::ProtocolError));
+        assert_eq!(rig.broker.sizes().sessions, 0);
+    }
+}
+
+#[test]
+fn broken_packets_of_a_connected_client_are_answered_in_its_version() {
+    let table = [
+        ("30 02 00 00", Reason::TopicNameInvalid),
+        ("30 05 00 03 61 2f 23", Reason::TopicNameInvalid),
+        ("30 05 00 03 61 ff 62", Reason::MalformedPacket),
+        ("20 02 00 00", Reason::ProtocolError),
+        ("38 05 00 03 61 2f 62", Reason::MalformedPacket),
+        ("c0 80 00", Reason::MalformedPacket),
+        ("30 ff ff ff 7f", Reason::PacketTooLarge),
+    ];
+    for (bytes, reason) in table {
+        for version in [Version::V311, Version::V5] {
+            let mut rig = Rig::new();
+            let conn = rig.join("pump", version);
+            rig.send_bytes(conn, &hex(bytes));
+            assert!(rig.is_closed(conn), "{bytes}");
+            match (version, rig.receive(conn)) {
+                (Version::V311, None) => assert_eq!(reason_of_end(&rig), Some(reason), "{bytes}"),
+                (Version::V5, Some(Packet::Disconnect(word))) => {
+                    // An empty topic is an alias without a number there.
+                    let expected =
+                        if bytes == "30 02 00 00" { Reason::MalformedPacket } else { reason };
+                    assert_eq!(word.reason, expected, "{bytes}");
+                    assert!(word.properties.reason_string.is_some());
+                }
+                other => panic!("{bytes}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn other_protocol_versions_are_told_so() {
+    let table = [
+        ("10 0e 00 06 4d 51 49 73 64 70 03 02 00 0a 00 00", "20 02 00 01"),
+        ("10 0d 00 04 4d 51 54 54 06 02 00 0a 00 00 00", "20 03 00 84 00"),
+    ];
+    for (bytes, answer) in table {
+        let mut broker = Broker::new(Limits::default());
+        let mut guard = Rules::default();
+        let conn =
+            broker.open(String::new(), Text::default(), Instant::default()).expect("there is room");
+        let mut decoder = Decoder::for_server(PacketLimits::default());
+        let error = decoder
+            .decode(&mut BytesMut::from(hex(bytes).as_slice()))
+            .expect_err("another version");
+        broker.handle_fault(conn, &error, &mut guard, Instant::default());
+        let (_, batch) = broker.poll_transmit(Instant::default()).expect("an answer");
+        assert!(batch.then_close);
+        assert_eq!(batch.buffers.concat(), hex(answer));
+    }
+}
+
+#[test]
+fn client_ids_with_wildcards_or_without_end_are_refused() {
+    for name in ["#", "+", "pump/#", "pump\n", &"x".repeat(300)] {
+        for version in [Version::V311, Version::V5] {
+            let mut rig = Rig::new();
+            let conn = rig.open("pump");
+            rig.send(conn, connected(connect(name, version)));
+            let refused = matches!(rig.receive(conn), Some(Packet::ConnAck(ack)) if ack.reason == Reason::ClientIdNotValid);
+            assert!(refused, "{name}");
+            assert!(rig.is_closed(conn));
+        }
+    }
+    let mut rig = Rig::new();
+    let conn = rig.open("pump");
+    rig.send(conn, connected(Connect { clean_start: false, ..connect("", Version::V311) }));
+    assert!(
+        matches!(rig.receive(conn), Some(Packet::ConnAck(ack)) if ack.reason == Reason::ClientIdNotValid)
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_its_name() {
+    let mut rig = Rig::new();
+    let pump = rig.join("pump", Version::V5);
+    let sub_ack = rig.subscribe_with(pump, subscription("$share/group/a", QoS::AtMostOnce), None);
+    assert_eq!(sub_ack.reasons, [Reason::SharedSubscriptionsNotSupported]);
+    rig.send_bytes(pump, &hex("30 06 00 00 03 23 00 01"));
+    assert_eq!(reason_of_end(&rig), Some(Reason::TopicAliasInvalid));
+
+    let conn = rig.open("pump");
+    let mut connect = connect("pump", Version::V5);
+    connect.properties.authentication_method = Some(Text::from_static("SCRAM-SHA-1"));
+    rig.send(conn, connected(connect));
+    assert!(
+        matches!(rig.receive(conn), Some(Packet::ConnAck(ack)) if ack.reason == Reason::BadAuthenticationMethod)
+    );
+}
+
+#[test]
+fn full_queue_drops_qos_0_and_ends_the_receiver_of_qos_1() {
+    let limits = Limits { queue_messages: 10, ..Limits::default() };
+    let mut rig = Rig::with(limits);
+    let (pump, slow) = (rig.join("pump", Version::V5), rig.join("slow", Version::V5));
+    rig.subscribe(slow, "#", QoS::AtLeastOnce);
+    rig.stick(slow, true);
+    for _ in 0..50 {
+        rig.publish(pump, "a", "x");
+    }
+    assert!(!rig.is_closed(slow));
+    assert_eq!(rig.broker.counters().dropped_full, 38, "two batches and ten messages were taken");
+    rig.topics(slow);
+    rig.send(pump, Packet::Publish(sure(1, "a", "x")));
+    assert!(rig.is_closed(slow));
+    assert_eq!(rig.whys(), [Why::SlowConsumer]);
+    assert!(
+        matches!(rig.receive(slow), Some(Packet::Disconnect(word)) if word.reason == Reason::QuotaExceeded)
+    );
+    assert!(rig.events.iter().any(
+        |event| matches!(event, Event::SlowConsumer { conn, n_queued: 10, .. } if *conn == slow)
+    ));
+    assert!(matches!(rig.receive(pump), Some(Packet::PubAck(_))), "the sender isn't to blame");
+}
+
+#[test]
+fn queue_is_bounded_in_bytes_too() {
+    let limits = Limits { queue_bytes: 10_000, ..Limits::default() };
+    let mut rig = Rig::with(limits);
+    let (pump, slow) = (rig.join("pump", Version::V5), rig.join("slow", Version::V5));
+    rig.subscribe(slow, "#", QoS::AtMostOnce);
+    rig.stick(slow, true);
+    for _ in 0..20 {
+        rig.publish(pump, "a", &"x".repeat(1_000));
+    }
+    assert_eq!(rig.broker.counters().dropped_full, 9, "two batches and nine messages were taken");
+}
+
+#[test]
+fn client_that_asks_without_reading_is_ended() {
+    let mut rig = Rig::new();
+    let conn = rig.join("pump", Version::V5);
+    rig.stick(conn, true);
+    for _ in 0..40_000 {
+        rig.send(conn, Packet::PingReq);
+        if rig.is_closed(conn) {
+            break;
+        }
+    }
+    assert_eq!(rig.whys(), [Why::SlowConsumer]);
+}
+
+#[test]
+fn slow_receivers_wills_and_their_receivers_end_one_after_the_other_without_recursion() {
+    // Each client listens to the will of the one before it, and none of them reads.
+    let limits = Limits { queue_messages: 1, ..Limits::default() };
+    let mut rig = Rig::with(limits);
+    let pump = rig.join("pump", Version::V5);
+    let n_clients = 2_000;
+    let mut conns = Vec::new();
+    for number in 0..n_clients {
+        let name = alloc::format!("c{number}");
+        let last = will(&alloc::format!("w/{number}"), None);
+        let conn = rig.join_as(Connect { will: Some(last), ..connect(&name, Version::V5) });
+        rig.subscribe(conn, &alloc::format!("w/{}", number - 1), QoS::AtLeastOnce);
+        rig.subscribe(conn, "fill", QoS::AtMostOnce);
+        rig.stick(conn, true);
+        conns.push(conn);
+    }
+    for _ in 0..3 {
+        rig.publish(pump, "fill", "x");
+    }
+    rig.send(pump, Packet::Publish(sure(1, "w/-1", "x")));
+    assert_eq!(rig.whys().len(), conns.len());
+    assert_eq!(rig.broker.sizes().connections, 1);
+}
+
+#[test]
+fn subscriptions_sessions_connections_and_retained_messages_are_bounded() {
+    let limits = Limits {
+        subscriptions_per_session: 2,
+        subscriptions: 3,
+        sessions: 2,
+        connections: 3,
+        retained_messages: 1,
+        ..Limits::default()
+    };
+    let mut rig = Rig::with(limits);
+    let (one, two) = (rig.join("one", Version::V5), rig.join("two", Version::V5));
+    let mut granted = |conn, filter| {
+        rig.subscribe_with(conn, subscription(filter, QoS::AtMostOnce), None).reasons[0]
+    };
+    assert_eq!(
+        ["a", "b", "c"].map(|filter| granted(one, filter).is_failure()),
+        [false, false, true]
+    );
+    assert_eq!(["a", "b"].map(|filter| granted(two, filter).is_failure()), [false, true]);
+
+    let third = rig.open("third");
+    assert!(rig.broker.open("fourth".to_string(), Text::default(), rig.now).is_err());
+    rig.send(third, connected(connect("third", Version::V5)));
+    assert!(
+        matches!(rig.receive(third), Some(Packet::ConnAck(ack)) if ack.reason == Reason::QuotaExceeded)
+    );
+
+    for (number, topic) in [(1, "r/1"), (2, "r/2")] {
+        rig.send(one, Packet::Publish(Publish { retain: true, ..sure(number, topic, "x") }));
+    }
+    let reasons = [rig.receive(one), rig.receive(one)].map(|packet| match packet {
+        Some(Packet::PubAck(ack)) => ack.reason,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(reasons, [Reason::Success, Reason::QuotaExceeded]);
+}
+
+#[test]
+fn messages_of_qos_2_that_are_never_released_are_bounded() {
+    let mut rig = Rig::new();
+    let pump = rig.join("pump", Version::V5);
+    for number in 1..=257 {
+        let delivery = Delivery::ExactlyOnce { id: id(number), dup: false };
+        rig.send(pump, Packet::Publish(Publish { delivery, ..message("a", "x") }));
+    }
+    assert_eq!(reason_of_end(&rig), Some(Reason::ReceiveMaximumExceeded));
+}
+
+#[test]
+fn events_that_nobody_polls_are_bounded_and_counted() {
+    let mut broker = Broker::new(Limits { events: 2, ..Limits::default() });
+    let mut guard = Rules::default();
+    for _ in 0..5 {
+        let conn =
+            broker.open(String::new(), Text::default(), Instant::default()).expect("there is room");
+        broker.handle_closed(conn, &mut guard, Instant::default());
+    }
+    let events: Vec<Event<String>> = core::iter::from_fn(|| broker.poll_event()).collect();
+    assert_eq!(events.len(), 3);
+    assert_eq!(events.last(), Some(&Event::Lost { n_events: 3 }));
+}
+
+#[test]
+fn inputs_for_a_connection_that_ended_are_ignored() {
+    let mut rig = Rig::new();
+    let old = rig.join("pump", Version::V5);
+    rig.cut(old);
+    let new = rig.join("other", Version::V5);
+    let (broker, guard, now) = (&mut rig.broker, &mut rig.guard, rig.now);
+    broker.handle_packet(old, Packet::PingReq, guard, now);
+    broker.handle_fault(old, &DecodeError::Length, guard, now);
+    broker.handle_sent(old);
+    broker.handle_closed(old, guard, now);
+    broker.close(old, Reason::NotAuthorized, None, guard, now);
+    broker.redecide(old, guard, now);
+    assert_eq!(broker.principal(old), None);
+    rig.drive();
+    assert_eq!((rig.whys().len(), rig.is_closed(new)), (1, false));
+}

@@ -1,0 +1,232 @@
+//! What goes out: answers first, then messages, as many as one TLS record carries.
+
+use alloc::vec::Vec;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::connection::{Open, State};
+use super::message::Outgoing;
+use super::session::Session;
+use super::slab::Key;
+use super::{Broker, ConnId, Counters};
+use crate::mqtt::{PacketId, QoS};
+use crate::time::Instant;
+
+/// Bytes for one connection, to be written in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The bytes; mostly one buffer, more if large payloads are shared rather than copied.
+    pub buffers: Vec<Bytes>,
+    /// Whether the connection is to be closed when they are written.
+    pub then_close: bool,
+}
+
+impl Batch {
+    /// Returns how many bytes there are.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        self.buffers.iter().map(Bytes::len).sum()
+    }
+}
+
+impl<P: Clone> Broker<P> {
+    /// Returns bytes for a connection whose transport takes some.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(ConnId, Batch)> {
+        while let Some(key) = self.ready.pop_front() {
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
+            connection.is_ready = false;
+            let out = core::mem::take(&mut connection.out);
+            let open = match &connection.state {
+                State::Closing => {
+                    self.connections.remove(key);
+                    let buffers =
+                        if out.is_empty() { Vec::new() } else { alloc::vec![out.freeze()] };
+                    return Some((ConnId(key), Batch { buffers, then_close: true }));
+                }
+                State::Open(open) if connection.credit > 0 => *open,
+                State::Open(_) | State::Waiting { .. } => {
+                    connection.out = out;
+                    continue;
+                }
+            };
+            if let Some(buffers) = self.fill(key, &open, out, now) {
+                return Some((ConnId(key), Batch { buffers, then_close: false }));
+            }
+        }
+        None
+    }
+
+    /// Fills a batch; `None` if there is nothing to send.
+    fn fill(&mut self, key: Key, open: &Open, out: BytesMut, now: Instant) -> Option<Vec<Bytes>> {
+        let max_len = self.limits.batch_bytes;
+        let mut batch = Filling { buffers: Vec::new(), current: out, n_closed: 0 };
+        let mut is_full = false;
+        if let Some(session) = self.sessions.get_mut(open.session) {
+            loop {
+                let room =
+                    if batch.len() == 0 { usize::MAX } else { max_len.saturating_sub(batch.len()) };
+                match next(session, open, room, &mut self.counters, now) {
+                    Next::Message(sending) => {
+                        let n_waiting =
+                            session.queue.n_bytes().min(max_len.saturating_sub(batch.len()));
+                        batch.push(sending, n_waiting, now);
+                    }
+                    Next::Full => {
+                        is_full = true;
+                        break;
+                    }
+                    Next::Nothing => break,
+                }
+            }
+        }
+        let buffers = batch.finish();
+        if buffers.is_empty() {
+            return None;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.credit -= 1;
+        }
+        if is_full {
+            self.mark_ready(key);
+        }
+        Some(buffers)
+    }
+}
+
+/// A message as it goes to one receiver.
+struct Sending {
+    outgoing: Outgoing,
+    id: Option<PacketId>,
+    dup: bool,
+}
+
+enum Next {
+    Message(Sending),
+    /// There is a message, but no room for it.
+    Full,
+    Nothing,
+}
+
+/// Takes the next message that may be sent: what is sent again first, in order, then the queue.
+fn next<P>(
+    session: &mut Session<P>,
+    open: &Open,
+    room: usize,
+    counters: &mut Counters,
+    now: Instant,
+) -> Next {
+    while let Some(&id) = session.flights.again.front() {
+        if !session.flights.has_room(open.quota) {
+            return Next::Nothing;
+        }
+        // The message may have been acknowledged meanwhile, or be too large for what the client takes now.
+        let len = session.flights.sent(id).map(Outgoing::len);
+        if len.is_some_and(|len| len > room) {
+            return Next::Full;
+        }
+        session.flights.again.pop_front();
+        if len.is_some_and(|len| len > open.max_packet) {
+            counters.dropped_too_large += 1;
+            session.flights.end(id);
+        } else if let Some(outgoing) = session.flights.repeat(id) {
+            return Next::Message(Sending { outgoing, id: Some(id), dup: true });
+        }
+    }
+    while let Some(front) = session.queue.front() {
+        let has_id = front.qos != QoS::AtMostOnce;
+        if has_id && !session.flights.has_room(open.quota) {
+            return Next::Nothing;
+        }
+        if front.len() > room {
+            return Next::Full;
+        }
+        let Some(outgoing) = session.queue.pop() else {
+            return Next::Nothing;
+        };
+        if outgoing.is_expired(now) {
+            counters.dropped_expired += 1;
+        } else if outgoing.len() > open.max_packet {
+            counters.dropped_too_large += 1; // MQTT-3.1.2-25
+        } else if !has_id {
+            return Next::Message(Sending { outgoing, id: None, dup: false });
+        } else if let Some(id) = session.flights.begin(outgoing.clone()) {
+            return Next::Message(Sending { outgoing, id: Some(id), dup: false });
+        }
+    }
+    Next::Nothing
+}
+
+struct Filling {
+    buffers: Vec<Bytes>,
+    current: BytesMut,
+    /// How many bytes the buffers hold.
+    n_closed: usize,
+}
+
+impl Filling {
+    fn len(&self) -> usize {
+        self.n_closed + self.current.len()
+    }
+
+    /// Appends a message with its own packet id, DUP flag and what is left of its time; about `n_waiting` bytes follow.
+    fn push(&mut self, sending: Sending, n_waiting: usize, now: Instant) {
+        let Sending { outgoing: Outgoing { frame, expires, .. }, id, dup } = sending;
+        // Everything that differs stands before this place.
+        let own_len = [frame.id_at.map(|at| at + 2), frame.expiry_at.map(|at| at + 4)]
+            .into_iter()
+            .flatten()
+            .max();
+        let is_alone = own_len.is_none() && n_waiting == 0 && self.current.is_empty();
+        let is_shared = frame.bytes.len() >= SHARED_FROM || is_alone;
+        let copied_len = if is_shared { own_len.unwrap_or(0) } else { frame.bytes.len() };
+        if copied_len > 0 {
+            let n_more = if is_shared { 0 } else { n_waiting };
+            self.current.reserve(copied_len.saturating_add(n_more));
+        }
+        let start = self.current.len();
+        self.current.put_slice(frame.bytes.get(..copied_len).unwrap_or_default());
+        if let Some(copied) = self.current.get_mut(start..) {
+            patch(copied, frame.id_at, &id.map_or(0, PacketId::number).to_be_bytes());
+            if let (Some(at), Some(expires)) = (frame.expiry_at, expires) {
+                let seconds = expires.since(now).as_millis().div_ceil(1_000);
+                patch(copied, Some(at), &u32::try_from(seconds).unwrap_or(u32::MAX).to_be_bytes());
+            }
+            if let Some(first) = copied.first_mut().filter(|_| dup) {
+                *first |= 0b1000;
+            }
+        }
+        if is_shared {
+            self.close_current();
+            self.close(frame.bytes.slice(copied_len..));
+        }
+    }
+
+    fn close_current(&mut self) {
+        if !self.current.is_empty() {
+            let filled = core::mem::take(&mut self.current).freeze();
+            self.close(filled);
+        }
+    }
+
+    fn close(&mut self, filled: Bytes) {
+        self.n_closed += filled.len();
+        self.buffers.reserve_exact(1);
+        self.buffers.push(filled);
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.close_current();
+        self.buffers
+    }
+}
+
+fn patch(bytes: &mut [u8], at: Option<usize>, value: &[u8]) {
+    if let Some(place) = at.and_then(|at| bytes.get_mut(at..at.checked_add(value.len())?)) {
+        place.copy_from_slice(value);
+    }
+}
+
+/// From this length on bytes are shared: below, copying them into the batch is cheaper than a buffer of their own.
+const SHARED_FROM: usize = 4_096;

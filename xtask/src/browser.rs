@@ -1,0 +1,62 @@
+//! The browser tests: a fresh Palisade on free ports, Debian's chromium, and `console/tests`.
+
+use std::io::BufReader;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::root;
+
+struct Up(Child);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // SIGTERM, so that it ends as it would under an operator's hand.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn run() -> Result<()> {
+    let binary = root().join("target/debug/palisade");
+    ensure!(binary.exists(), "there is no {}; run `cargo build` first", binary.display());
+    let folder = tempfile::tempdir()?;
+    let (https, mqtt) = (free_port()?, free_port()?);
+    let mut up = Command::new(&binary)
+        .args(["up", "--https-port", &https.to_string(), "--mqtt-port", &mqtt.to_string(), "--data"])
+        .arg(folder.path().join("data"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let stdout = up.stdout.take().context("no output of palisade up")?;
+    let up = Up(up);
+    let link = sign_in_link(BufReader::new(stdout))?;
+    let status = Command::new("npm")
+        .args(["run", "--silent", "browser"])
+        .current_dir(root().join("console"))
+        .env("PALISADE_URL", format!("https://localhost:{https}"))
+        .env("PALISADE_LINK", link)
+        .env("PALISADE_BINARY", &binary)
+        .env("PALISADE_DATA", folder.path().join("data"))
+        .env("PALISADE_IMG", root().join("docs/img"))
+        .status()?;
+    drop(up);
+    ensure!(status.success(), "the browser tests failed");
+    Ok(())
+}
+
+fn sign_in_link(output: impl std::io::BufRead) -> Result<String> {
+    for line in output.lines() {
+        let line = line?;
+        let words = line.split_whitespace();
+        if let Some(link) = words.clone().find(|word| word.contains("/welcome#")) {
+            return Ok(link.to_owned());
+        }
+    }
+    bail!("palisade up ended without a sign-in link")
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
