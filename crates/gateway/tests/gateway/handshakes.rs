@@ -1,0 +1,283 @@
+//! Who comes through the door, and who is turned away with which reason.
+
+use std::io::Read;
+use std::time::Duration;
+
+use gateway::Limits;
+use identity::Fingerprint;
+use messaging::mqtt::{Reason, Version};
+use policy::{Cause, Delta, Observation, Refusal};
+use rustls::{HandshakeKind, NamedGroup};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::rig::client::{TLS13, connect_packet, handshake, tls};
+use crate::rig::control::Manners;
+use crate::rig::{Client, Credential, House, Rig, start, within};
+
+#[tokio::test]
+async fn strangers_are_turned_away_with_the_reason() {
+    let rig = start().await;
+    let house = &rig.house;
+    let elsewhere = House::with_seed(101);
+    let cases: [(&str, Option<Credential>, Refusal); 7] = [
+        ("no certificate", None, Refusal::NoCertificate),
+        // The same names under other keys: the signature does not match.
+        ("another house", Some(elsewhere.device("pump-7")), Refusal::BadCertificate),
+        ("expired", Some(house.expired("pump-7")), Refusal::Expired),
+        ("a server's", Some(house.server_as_client()), Refusal::BadCertificate),
+        ("unknown", Some(house.device("pump-99")), Refusal::UnknownDevice),
+        ("retired", Some(house.device("pump-9")), Refusal::NotActive),
+        (
+            // Issued for a known device, and not one of those that are in force.
+            "not in force",
+            Some(
+                house
+                    .device_until("pump-7", crate::rig::house::now().plus(Duration::from_secs(60))),
+            ),
+            Refusal::UnknownDevice,
+        ),
+    ];
+    for (name, credential, refusal) in cases {
+        assert!(try_in(&rig, credential.as_ref()).await.is_err(), "{name} came in");
+        let shown = credential.map(|credential| credential.fingerprint);
+        let found = rig.control.wait_for(|observation| match observation {
+            Observation::HandshakeRefused { why, fingerprint, .. } if *why == refusal => {
+                (shown.is_none() || *fingerprint == shown).then_some(*why)
+            }
+            _ => None,
+        });
+        assert_eq!(found.await, refusal, "{name}");
+    }
+    Client::connect(&rig, "pump-7", Version::V5).await.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_1_2_and_no_tls_at_all_are_turned_away() {
+    let rig = start().await;
+    let credential = rig.house.device("pump-7");
+    let older = tls(&rig.house, Some(&credential), &[&rustls::version::TLS12]);
+    assert!(within(handshake(&older, rig.address)).await.is_err());
+    let not_tls = rig.control.wait_for(|observation| match observation {
+        Observation::HandshakeRefused { why, count, .. } if *why == Refusal::NotTls => Some(*count),
+        _ => None,
+    });
+    assert_eq!(not_tls.await, 1);
+
+    let mut plain = TcpStream::connect(rig.address).await.unwrap();
+    plain.write_all(b"\x10\x12\x00\x04MQTT\x04\x02\x00\x1e\x00\x06pump-7").await.unwrap();
+    let mut answer = Vec::new();
+    within(plain.read_to_end(&mut answer)).await.unwrap();
+    assert!(!answer.starts_with(b"\x20"), "a plain CONNECT was answered");
+}
+
+#[tokio::test]
+async fn the_key_exchange_is_hybrid_and_nothing_is_resumed() {
+    let rig = start().await;
+    let credential = rig.house.device("pump-7");
+    let connector = tls(&rig.house, Some(&credential), TLS13);
+    for _ in 0..3 {
+        let stream = within(handshake(&connector, rig.address)).await.unwrap();
+        let (mut client, _) =
+            Client::over(stream, connect_packet(Version::V5, "pump-7")).await.unwrap();
+        client.ping().await.unwrap();
+        let (_, session) = client.stream.get_ref();
+        let group = session.negotiated_key_exchange_group().unwrap().name();
+        assert_eq!(group, NamedGroup::X25519MLKEM768);
+        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(session.tls13_tickets_received(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_out_within_a_second_and_does_not_come_back() {
+    let rig = start().await;
+    let credential = rig.house.device("pump-7");
+    let mut pump = Client::connect(&rig, "pump-7", Version::V5).await;
+    let mut older = {
+        let connect = connect_packet(Version::V311, "pump-7/older");
+        Client::open(&rig, &credential, connect).await.unwrap().0
+    };
+    let mut other = Client::connect(&rig, "pump-8", Version::V5).await;
+
+    let started = std::time::Instant::now();
+    let sequence = rig.control.change(vec![Delta::Revoked(vec![credential.fingerprint])]);
+    let (words, nothing) = tokio::join!(pump.last_words(), older.last_words());
+    let elapsed = started.elapsed();
+
+    println!("revoked to closed: {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+    assert!(nothing.is_none());
+    let words = words.unwrap();
+    assert_eq!(words.reason, Reason::AdministrativeAction);
+    assert_eq!(words.properties.reason_string.as_deref(), Some(Cause::Revoked.text()));
+    let ended = rig.control.wait_for(|observation| match observation {
+        Observation::Ended { sequence, count, cause, .. } => Some((*sequence, *count, *cause)),
+        _ => None,
+    });
+    assert_eq!(ended.await, (sequence, 2, Cause::Revoked));
+
+    let error = try_in(&rig, Some(&credential)).await.unwrap_err();
+    assert!(error.to_string().contains("CertificateRevoked"), "{error}");
+    let found = rig.control.wait_for(|observation| match observation {
+        Observation::HandshakeRefused { why: Refusal::Revoked, fingerprint, .. } => *fingerprint,
+        _ => None,
+    });
+    assert_eq!(found.await, credential.fingerprint);
+    other.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_revoked_between_handshake_and_connect_is_out_too() {
+    let rig = start().await;
+    let credential = rig.house.device("pump-7");
+    let connector = tls(&rig.house, Some(&credential), TLS13);
+    let stream = within(handshake(&connector, rig.address)).await.unwrap();
+    let mut quiet = Client::raw(stream);
+    rig.control.change(vec![Delta::Revoked(vec![credential.fingerprint])]);
+    assert!(quiet.receive().await.is_err());
+    let connect = connect_packet(Version::V5, "pump-7");
+    let late = quiet.send(&messaging::mqtt::Packet::Connect(Box::new(connect))).await;
+    assert!(late.is_err() || quiet.receive().await.is_err());
+}
+
+#[tokio::test]
+async fn a_device_that_comes_again_and_again_is_slowed_down() {
+    let limits = Limits { opens_burst: 3, opens_per_second: 1, ..Limits::default() };
+    let mut rig = Rig::begin(House::new(), limits, Manners::default());
+    rig.ready().await;
+    for _ in 0..3 {
+        Client::connect(&rig, "pump-7", Version::V5).await;
+    }
+    let credential = rig.house.device("pump-7");
+    assert!(try_in(&rig, Some(&credential)).await.is_err());
+    Client::connect(&rig, "pump-8", Version::V5).await;
+    within(async { while try_in(&rig, Some(&credential)).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_retired_or_gone_is_out() {
+    let rig = start().await;
+    let mut pump = Client::connect(&rig, "pump-7", Version::V5).await;
+    let mut other = Client::connect(&rig, "pump-8", Version::V5).await;
+    let retired = crate::rig::device(&rig.house, "pump-7", "pump", identity::Stage::Retired);
+    let gone = Delta::Gone("pump-8".parse().unwrap());
+    rig.control.change(vec![Delta::Device(Box::new(retired)), gone]);
+    for (client, cause) in [(&mut pump, Cause::NotActive), (&mut other, Cause::UnknownDevice)] {
+        let words = client.last_words().await.unwrap();
+        assert_eq!(words.properties.reason_string.as_deref(), Some(cause.text()));
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_certificate() {
+    let rig = start().await;
+    let soon =
+        rig.house.device_until("pump-7", crate::rig::house::now().plus(Duration::from_secs(2)));
+    let mut held = crate::rig::device(&rig.house, "pump-7", "pump", identity::Stage::Active);
+    held.certificates = vec![soon.fingerprint];
+    let sequence = rig.control.change(vec![Delta::Device(Box::new(held))]);
+    rig.control.wait_reached(sequence).await;
+    let (mut pump, _) =
+        Client::open(&rig, &soon, connect_packet(Version::V5, "pump-7")).await.unwrap();
+    let words = pump.last_words().await.unwrap();
+    assert_eq!(words.properties.reason_string.as_deref(), Some(Cause::Expired.text()));
+}
+
+#[tokio::test]
+async fn the_servers_certificate_is_renewed_before_it_ends() {
+    let manners = Manners { certificate_life: Duration::from_secs(4), ..Manners::default() };
+    let mut rig = Rig::begin(House::new(), Limits::default(), manners);
+    rig.ready().await;
+    let shown = |client: &Client| {
+        Fingerprint::of_der(client.stream.get_ref().1.peer_certificates().unwrap()[0].as_ref())
+    };
+    let mut first = Client::connect(&rig, "pump-7", Version::V5).await;
+    rig.control.wait_hellos(2).await;
+    // The second answer is on its way; once it is there, the next handshake shows it.
+    within(async {
+        loop {
+            let next = Client::connect(&rig, "pump-8", Version::V5).await;
+            if shown(&next) != shown(&first) {
+                return;
+            }
+        }
+    })
+    .await;
+    first.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_certificate_that_lacks_a_name_is_not_shown() {
+    let manners = Manners { names: vec!["elsewhere"], ..Manners::default() };
+    let rig = Rig::begin(House::new(), Limits::default(), manners);
+    let error = within(rig.ended()).await.unwrap_err();
+    assert!(format!("{error:#}").contains("lacks the name `localhost`"), "{error:#}");
+}
+
+#[tokio::test]
+async fn the_silent_take_no_turn_and_are_bounded() {
+    let limits = Limits { handshakes: 1, unproven_per_address: 20, ..Limits::default() };
+    let mut rig = Rig::begin(House::new(), limits, Manners::default());
+    rig.ready().await;
+    let mut silent = Vec::new();
+    for _ in 0..19 {
+        silent.push(TcpStream::connect(rig.address).await.unwrap());
+    }
+    Client::connect(&rig, "pump-7", Version::V5).await.ping().await.unwrap();
+
+    // The address is full with the twentieth; the next one is let go at once.
+    silent.push(TcpStream::connect(rig.address).await.unwrap());
+    let mut refused = TcpStream::connect(rig.address).await.unwrap();
+    assert_eq!(within(refused.read(&mut [0])).await.unwrap_or(0), 0);
+    let found = rig.control.wait_for(|observation| match observation {
+        Observation::HandshakeRefused { why, .. } => Some(*why),
+        _ => None,
+    });
+    assert_eq!(found.await, Refusal::Overloaded);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_device_has_so_many_connections_and_no_more() {
+    let limits = Limits { connections_per_device: 2, ..Limits::default() };
+    let mut rig = Rig::begin(House::new(), limits, Manners::default());
+    rig.ready().await;
+    let credential = rig.house.device("pump-7");
+    let open = |id| Client::open(&rig, &credential, connect_packet(Version::V5, id));
+    let (mut first, _) = open("pump-7").await.unwrap();
+    let _second = open("pump-7/2").await.unwrap();
+    assert!(open("pump-7/3").await.is_err());
+    first.send(&messaging::mqtt::Packet::PingReq).await.unwrap();
+    drop(first);
+    within(async { while open("pump-7/4").await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn counts_can_be_scraped() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut rig =
+        Rig::begin_with(House::new(), Limits::default(), Manners::default(), Some(listener));
+    rig.ready().await;
+    Client::connect(&rig, "pump-7", Version::V5).await.ping().await.unwrap();
+    let text = within(tokio::task::spawn_blocking(move || {
+        use std::io::Write;
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }))
+    .await
+    .unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(text.contains("\npalisade_gateway_sessions_opened_total 1\n"), "{text}");
+}
+
+/// Goes as far as a CONNACK.
+async fn try_in(rig: &Rig, credential: Option<&Credential>) -> std::io::Result<()> {
+    let connector = tls(&rig.house, credential, TLS13);
+    let stream = within(handshake(&connector, rig.address)).await?;
+    Client::over(stream, connect_packet(Version::V5, "pump-7")).await.map(|_| ())
+}
