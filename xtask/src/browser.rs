@@ -1,6 +1,6 @@
 //! The browser tests: a fresh Palisade on free ports, Debian's chromium, and `console/tests`.
 
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
@@ -24,14 +24,24 @@ pub(crate) fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (https, mqtt) = (free_port()?, free_port()?);
     let mut up = Command::new(&binary)
-        .args(["up", "--https-port", &https.to_string(), "--mqtt-port", &mqtt.to_string(), "--data"])
+        .args([
+            "up",
+            "--https-port",
+            &https.to_string(),
+            "--mqtt-port",
+            &mqtt.to_string(),
+            "--data",
+        ])
         .arg(folder.path().join("data"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
     let stdout = up.stdout.take().context("no output of palisade up")?;
     let up = Up(up);
-    let link = sign_in_link(BufReader::new(stdout))?;
+    let mut output = BufReader::new(stdout);
+    let link = sign_in_link(&mut output)?;
+    // What it says later is read too: a closed pipe would end it.
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     let status = Command::new("npm")
         .args(["run", "--silent", "browser"])
         .current_dir(root().join("console"))
@@ -46,7 +56,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn sign_in_link(output: impl std::io::BufRead) -> Result<String> {
+fn sign_in_link(output: &mut impl BufRead) -> Result<String> {
     for line in output.lines() {
         let line = line?;
         let words = line.split_whitespace();

@@ -16,7 +16,9 @@ pub(crate) fn run() -> Result<()> {
         return Ok(());
     }
     let n_crates = check()?;
-    println!("{n_crates} crates: every licence is allowed, none is banned, all come from the registry");
+    println!(
+        "{n_crates} crates: every licence is allowed, none is banned, all come from the registry"
+    );
     println!("advisories: skipped, cargo-deny is not installed");
     Ok(())
 }
@@ -25,11 +27,14 @@ fn check() -> Result<usize> {
     let config: toml::Table = std::fs::read_to_string(root().join("deny.toml"))?.parse()?;
     let texts = |section: &str, key: &str| -> Vec<String> {
         let list = config.get(section).and_then(|s| s.get(key)).and_then(toml::Value::as_array);
-        let text = |v: &toml::Value| v.as_str().or_else(|| v.get("crate")?.as_str()).map(str::to_owned);
+        let text =
+            |v: &toml::Value| v.as_str().or_else(|| v.get("crate")?.as_str()).map(str::to_owned);
         list.into_iter().flatten().filter_map(text).collect()
     };
-    let allowed: Vec<Licensee> =
-        texts("licenses", "allow").iter().map(|text| Licensee::parse(text)).collect::<Result<_, _>>()?;
+    let allowed: Vec<Licensee> = texts("licenses", "allow")
+        .iter()
+        .map(|text| Licensee::parse(text))
+        .collect::<Result<_, _>>()?;
     let banned = texts("bans", "deny");
     // The tree that is built: the lock file also names crates that no feature asks for.
     let output = Command::new("cargo")
@@ -47,8 +52,10 @@ fn check() -> Result<usize> {
         ensure!(!package.contains("(http"), "`{name}` does not come from the registry");
         // The oldest crates separate alternatives with a slash; `(*)` marks a line seen before.
         let licence = licence.trim_end_matches(" (*)").replace('/', " OR ");
-        let expression = Expression::parse(&licence).with_context(|| format!("`{name}`: `{licence}`"))?;
-        let may = expression.evaluate(|need| allowed.iter().any(|licensee| licensee.satisfies(need)));
+        let expression =
+            Expression::parse(&licence).with_context(|| format!("`{name}`: `{licence}`"))?;
+        let may =
+            expression.evaluate(|need| allowed.iter().any(|licensee| licensee.satisfies(need)));
         ensure!(may, "`{name}` has the licence `{licence}`, which deny.toml does not allow");
     }
     Ok(lines.len())

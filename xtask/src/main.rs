@@ -40,7 +40,8 @@ fn root() -> &'static Path {
 
 fn console() -> Result<()> {
     for arguments in [&["ci", "--no-audit", "--no-fund"][..], &["run", "build"]] {
-        let status = Command::new("npm").args(arguments).current_dir(root().join("console")).status()?;
+        let status =
+            Command::new("npm").args(arguments).current_dir(root().join("console")).status()?;
         ensure!(status.success(), "npm {} failed", arguments.join(" "));
     }
     Ok(())

@@ -20,13 +20,30 @@ const FLOORS: [(&str, u8); 9] = [
 
 /// What floors 0 to 2 must not name.
 const IMPURE: [&str; 12] = [
-    "tokio", "mio", "rustix", "libc", "nix", "socket2", "hyper", "axum", "sqlx", "tempfile", "getrandom", "rand",
+    "tokio",
+    "mio",
+    "rustix",
+    "libc",
+    "nix",
+    "socket2",
+    "hyper",
+    "axum",
+    "sqlx",
+    "tempfile",
+    "getrandom",
+    "rand",
 ];
 
 /// What the source of floors 0 to 2 must not reach for in std.
 const IMPURE_PATHS: [&str; 8] = [
-    "std::fs", "std::net::Tcp", "std::net::Udp", "std::time::SystemTime", "std::time::Instant", "std::thread",
-    "std::env", "std::process",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "std::thread",
+    "std::env",
+    "std::process",
 ];
 
 /// The crates that must build without std.
@@ -47,7 +64,10 @@ fn imports_point_down_only() {
         for dependency in dependencies(&manifest, "dependencies") {
             let Some(below) = floors.get(dependency.as_str()) else { continue };
             let floor = floors[name.as_str()];
-            assert!(*below < floor, "`{name}` (floor {floor}) imports `{dependency}` (floor {below})");
+            assert!(
+                *below < floor,
+                "`{name}` (floor {floor}) imports `{dependency}` (floor {below})"
+            );
         }
     }
 }
@@ -62,7 +82,9 @@ fn the_pure_floors_name_no_runtime_socket_or_file() {
             assert!(!IMPURE.contains(&dependency.as_str()), "`{name}` imports `{dependency}`");
         }
         for (path, text) in sources(&root().join("crates").join(name).join("src")) {
-            if path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests") {
+            if path.ends_with("tests.rs")
+                || path.components().any(|part| part.as_os_str() == "tests")
+            {
                 continue;
             }
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
@@ -76,7 +98,8 @@ fn the_pure_floors_name_no_runtime_socket_or_file() {
 #[test]
 fn what_is_declared_no_std_says_so() {
     for name in NO_STD {
-        let text = std::fs::read_to_string(root().join("crates").join(name).join("src/lib.rs")).unwrap();
+        let text =
+            std::fs::read_to_string(root().join("crates").join(name).join("src/lib.rs")).unwrap();
         assert!(text.contains("#![no_std]"), "`{name}` does not say `#![no_std]`");
     }
 }
@@ -85,7 +108,11 @@ fn what_is_declared_no_std_says_so() {
 fn every_file_says_what_it_is_for_and_stays_small() {
     for folder in ["crates", "xtask"] {
         for (path, text) in sources(&root().join(folder)) {
-            assert!(text.starts_with("//!"), "{} does not open with what it is for", path.display());
+            assert!(
+                text.starts_with("//!"),
+                "{} does not open with what it is for",
+                path.display()
+            );
             let n_lines = text.lines().count();
             assert!(n_lines <= 800, "{} has {n_lines} lines", path.display());
             let name = path.file_stem().unwrap().to_str().unwrap();

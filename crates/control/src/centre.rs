@@ -1,6 +1,5 @@
 //! What every capability of control shares: the store, custody, the record, and who watches.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
@@ -8,10 +7,10 @@ use identity::{DeviceId, Fingerprint, Time};
 use journal::vault::SealingKey;
 use ledger::{KeyId, SubjectKey};
 use tokio::sync::{broadcast, mpsc, watch};
-use zeroize::Zeroizing;
 
 use crate::custody::{Authorities, Custody};
 use crate::live::Live;
+use crate::people::Keyring;
 use crate::policies::Rules;
 use crate::problem::Problem;
 use crate::record::{Actor, Draft, Recorder};
@@ -32,7 +31,7 @@ pub(crate) struct Centre {
     /// The policy in force, compiled.
     pub(crate) rules: watch::Sender<Arc<Rules>>,
     /// Keys under which people's names in the record are sealed.
-    pub(crate) people: RwLock<BTreeMap<String, (KeyId, Zeroizing<[u8; 32]>)>>,
+    pub(crate) people: RwLock<Keyring>,
     pub(crate) guesses: people::Guesses,
     pub(crate) broker: String,
     pub(crate) version: &'static str,
@@ -88,14 +87,13 @@ impl Centre {
 
     fn subject_key(&self, name: &str) -> Option<SubjectKey> {
         let people = self.people.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        people.get(name).map(|(id, secret)| SubjectKey::new(*id, secret.clone()))
+        people.of(name)
     }
 
     /// Finds the key under which a field was sealed; none when the person was forgotten.
     pub(crate) fn key_of(&self, id: KeyId) -> Option<SubjectKey> {
         let people = self.people.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (id, secret) = people.values().find(|(key, _)| *key == id)?;
-        Some(SubjectKey::new(*id, secret.clone()))
+        people.find(id)
     }
 
     /// Says that changes of these devices were committed: the gateways and the watchers learn it.

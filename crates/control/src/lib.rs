@@ -121,7 +121,12 @@ pub async fn run(
 
     let stopped = Draft::new("system.stopped", &Actor::System("control"));
     let stopped = centre.finish(stopped, clock::now());
-    let _ = centre.recorder.append(vec![stopped]).await;
+    if let Err(error) = centre.recorder.append(vec![stopped]).await {
+        warn!(%error, "that control stopped could not be recorded");
+    }
+    if let Err(error) = centre.recorder.sign_all(&centre.custody).await {
+        warn!(%error, "the last checkpoint was not signed");
+    }
     store.close().await;
     drop(centre);
     info!("control has stopped");

@@ -11,5 +11,5 @@ pub(crate) use access::{
     Address, AsAdministrator, AsOperator, AsViewer, Local, Principal, Remote, Role,
 };
 pub(crate) use guesses::Guesses;
-pub(crate) use keys::load_keys;
+pub(crate) use keys::{Keyring, load_keys};
 pub(crate) use routes::{administrator_link, routes};

@@ -4,21 +4,38 @@
 use std::collections::BTreeMap;
 
 use journal::vault::SealingKey;
-use ledger::KeyId;
+use ledger::{KeyId, SubjectKey};
 use zeroize::Zeroizing;
 
 use crate::centre::Centre;
 use crate::problem::Problem;
 use crate::store::{Connection, StoreError, params};
 
+/// The keys of all people, by name.
+#[derive(Default)]
+pub(crate) struct Keyring(BTreeMap<String, (KeyId, Zeroizing<[u8; 32]>)>);
+
+impl Keyring {
+    /// Finds the key of a person.
+    pub(crate) fn of(&self, name: &str) -> Option<SubjectKey> {
+        self.0.get(name).map(|(id, secret)| SubjectKey::new(*id, secret.clone()))
+    }
+
+    /// Finds a key by its id; none when the person was forgotten.
+    pub(crate) fn find(&self, id: KeyId) -> Option<SubjectKey> {
+        let (id, secret) = self.0.values().find(|(key, _)| *key == id)?;
+        Some(SubjectKey::new(*id, secret.clone()))
+    }
+}
+
 /// Reads the keys of all people.
 pub(crate) async fn load_keys(
     c: &mut Connection<'_>,
     secret: &SealingKey,
-) -> Result<BTreeMap<String, (KeyId, Zeroizing<[u8; 32]>)>, StoreError> {
+) -> Result<Keyring, StoreError> {
     let sql =
         "select o.name, k.id, k.sealed from operator o join subject_key k on k.id = o.subject";
-    let mut keys = BTreeMap::new();
+    let mut keyring = Keyring::default();
     for row in c.rows(sql, params![]).await? {
         let id: KeyId = KeyId(row.bytes(1, "a person's key")?);
         let sealed: Vec<u8> = row.get(2)?;
@@ -26,9 +43,9 @@ pub(crate) async fn load_keys(
             secret.open(CONTEXT, &sealed).map_err(|_| StoreError::Unreadable("a person's key"))?;
         let key = <[u8; 32]>::try_from(opened.as_slice())
             .map_err(|_| StoreError::Unreadable("a person's key"))?;
-        keys.insert(row.get(0)?, (id, Zeroizing::new(key)));
+        keyring.0.insert(row.get(0)?, (id, Zeroizing::new(key)));
     }
-    Ok(keys)
+    Ok(keyring)
 }
 
 /// Makes a key for a new person and stores it sealed; gives its id.
@@ -48,14 +65,14 @@ pub(super) async fn make(
     )
     .await?;
     let mut people = centre.people.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    people.insert(name.to_owned(), (id, key));
+    people.0.insert(name.to_owned(), (id, key));
     Ok(id)
 }
 
 /// Forgets a person's key here; the caller deletes it from the store.
 pub(super) fn forget(centre: &Centre, name: &str) {
     let mut people = centre.people.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    people.remove(name);
+    people.0.remove(name);
 }
 
 const CONTEXT: &str = "palisade.person.v1";

@@ -172,6 +172,13 @@ async fn enough_events(recorder: &Recorder, live: &mut broadcast::Receiver<Live>
     }
 }
 
+impl Recorder {
+    /// Has everything that was written signed for, as when control stops.
+    pub(crate) async fn sign_all(&self, custody: &Custody) -> Result<(), String> {
+        sign_checkpoint(self, custody).await.map(|_| ())
+    }
+}
+
 /// The proof leads from what custody signed last, which after a crash may be one checkpoint
 /// further than what was stored here.
 async fn sign_checkpoint(recorder: &Recorder, custody: &Custody) -> Result<Option<String>, String> {

@@ -194,7 +194,6 @@ fn tell(centre: &Centre, index: u64, event: &ledger::Event) -> Event {
         kind: event.kind.as_str(),
         actor: &actor,
         subject: subject.as_ref().map_or("", |subject| subject.name.as_str()),
-        count: event.count,
         details: &details,
     };
     let decision =

@@ -7,7 +7,6 @@ pub(crate) struct Told<'a> {
     pub(crate) kind: &'a str,
     pub(crate) actor: &'a str,
     pub(crate) subject: &'a str,
-    pub(crate) count: u64,
     pub(crate) details: &'a BTreeMap<String, String>,
 }
 
@@ -23,7 +22,7 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
         "system.started" => format!("{actor} started"),
         "system.stopped" => format!("{actor} stopped"),
         "device.added" => {
-            format!("{actor} added {subject}, a {} in {}", detail("kind"), detail("zone"))
+            format!("{actor} added {subject} ({}) to {}", detail("kind"), detail("zone"))
         }
         "device.changed" => format!("{actor} changed {} of {subject}", detail("what")),
         "device.enrolled" => {
@@ -47,12 +46,10 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
         }
         "claim.refused" => format!("a claim was refused{reason}"),
         "certificate.issued" => format!("certificate {} was issued to {subject}", detail("serial")),
-        "access.denied" => format!(
-            "{subject} was denied to {} {}{}{reason}",
-            detail("action"),
-            detail("topic"),
-            if told.count > 1 { format!(" {} times", told.count) } else { String::new() }
-        ),
+        "access.denied" => match detail("topic") {
+            "" => format!("{subject} was denied to {}{reason}", detail("action")),
+            topic => format!("{subject} was denied to {} {topic}{reason}", detail("action")),
+        },
         "handshake.refused" => format!("a connection from {} was refused{reason}", detail("peer")),
         "consumer.slow" => {
             format!("{subject} reads too slowly: {} messages wait", detail("queued"))

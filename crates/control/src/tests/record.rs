@@ -10,7 +10,7 @@ async fn events_leave_the_outbox_once_and_in_order() {
             rig.add(&format!("pump-{idx}")).await;
         }
         let told = rig.told("kind=device.added&limit=100").await;
-        let sentence = |idx| format!("local added pump-{idx}, a pump in plant-a");
+        let sentence = |idx| format!("local added pump-{idx} (pump) to plant-a");
         let expected: Vec<_> = (0..40).rev().map(sentence).collect();
         assert_eq!(told, expected);
     })

@@ -21,7 +21,7 @@ async fn a_device_is_added_with_its_kind_zone_and_claim() {
         assert_eq!(again.status, StatusCode::CONFLICT);
         assert_eq!(again.kind, "application/problem+json");
         let told = rig.told("limit=4").await;
-        assert!(told.contains(&"local added pump-7, a pump in plant-a".to_owned()), "{told:?}");
+        assert!(told.contains(&"local added pump-7 (pump) to plant-a".to_owned()), "{told:?}");
     })
     .await;
 }
