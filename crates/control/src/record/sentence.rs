@@ -42,7 +42,7 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
             format!("{} open of {subject} ended{reason}", sessions(detail("sessions")))
         }
         "claim.made" => {
-            format!("{actor} made a claim for {subject}, good until {}", detail("expires"))
+            format!("{actor} made a claim for {subject}, good until {}", moment(detail("expires")))
         }
         "claim.refused" => format!("a claim was refused{reason}"),
         "certificate.issued" => format!("certificate {} was issued to {subject}", detail("serial")),
@@ -59,7 +59,7 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
         "operator.removed" => format!("{actor} removed an operator"),
         "operator.signed-in" => format!("{actor} signed in"),
         "operator.refused" => format!("a sign-in was refused{reason}"),
-        "operator.locked" => format!("an operator was locked out until {}", detail("until")),
+        "operator.locked" => format!("an operator was locked out until {}", moment(detail("until"))),
         "token.made" => format!("{actor} made the token {subject} as {}", detail("role")),
         "token.revoked" => format!("{actor} revoked the token {subject}"),
         "site.added" => format!("{actor} added the site {subject}"),
@@ -73,5 +73,13 @@ fn sessions(count: &str) -> String {
     match count {
         "1" => "1 session".to_owned(),
         count => format!("{count} sessions"),
+    }
+}
+
+/// A point in time to the minute, as people read it.
+fn moment(text: &str) -> String {
+    match (text.get(..10), text.get(11..16)) {
+        (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
+        _ => text.to_owned(),
     }
 }
