@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { canFill, fill } from './fleet.mjs';
 import { assertAccessible, assertFits, launch, link, openPage, password, picture, url } from './stage.mjs';
 
 const id = `pump-${Date.now().toString(36)}`;
@@ -13,6 +14,7 @@ const title = 'Kühlwasserpumpe 7, مضخة التبريد 🌊 ' + 'with a name
 let browser;
 let story;
 let signedIn;
+let emptyFleet = () => {};
 
 before(async () => {
   browser = await launch();
@@ -20,6 +22,7 @@ before(async () => {
 });
 
 after(async () => {
+  emptyFleet();
   await browser?.close();
 });
 
@@ -285,6 +288,16 @@ test('the keyboard alone finds a device, moves in the list and opens it', async 
   signedIn = await story.context.storageState();
 });
 
+test('a fleet of real devices fills the screens', { skip: canFill ? false : 'no command line to fill it with' }, async () => {
+  emptyFleet = await fill(url);
+  const { context, page, faults } = await openPage(browser, { state: signedIn });
+  await page.goto(`${url}/fleet`);
+  await page.getByRole('heading', { level: 1, name: /2 devices need you|3 devices need you/ }).waitFor();
+  await page.getByText('it tried to stop press-2').first().waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 for (const theme of ['light', 'dark']) {
   for (const [width, height] of [
     [1440, 900],
@@ -293,7 +306,7 @@ for (const theme of ['light', 'dark']) {
   ]) {
     test(`every screen is accessible and fits in ${theme} at ${width}`, async () => {
       const { context, page, faults } = await openPage(browser, { width, height, theme, state: signedIn });
-      const screens = { fleet: '/fleet', device: `/devices/${id}`, events: '/events', policy: '/policy', settings: '/settings', nowhere: '/no/such' };
+      const screens = { fleet: '/fleet', device: canFill ? '/devices/cam-gate' : `/devices/${id}`, events: '/events', policy: '/policy', settings: '/settings', nowhere: '/no/such' };
       for (const [name, path] of Object.entries(screens)) {
         await page.goto(url + path);
         await page.getByRole('heading', { level: 1 }).waitFor();

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,7 +19,8 @@ impl Drop for Up {
     }
 }
 
-pub(crate) fn run() -> Result<()> {
+/// Runs the tests; their pictures go into a folder.
+pub(crate) fn run(pictures: &Path) -> Result<()> {
     let binary = root().join("target/debug/palisade");
     ensure!(binary.exists(), "there is no {}; run `cargo build` first", binary.display());
     let folder = tempfile::tempdir()?;
@@ -49,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
         .env("PALISADE_LINK", link)
         .env("PALISADE_BINARY", &binary)
         .env("PALISADE_DATA", folder.path().join("data"))
-        .env("PALISADE_IMG", root().join("docs/img"))
+        .env("PALISADE_IMG", pictures)
         .status()?;
     drop(up);
     ensure!(status.success(), "the browser tests failed");

@@ -18,8 +18,10 @@ enum Verb {
     Console,
     /// Writes the API's description to its golden file.
     Openapi,
-    /// Runs the browser tests against the debug binary and writes the screenshots of `docs/img`.
+    /// Runs the browser tests against the debug binary.
     Browser,
+    /// The same, and writes the pictures of `docs/img`.
+    Pictures,
     /// Checks licences, sources and, where their database can be had, advisories.
     Deny,
 }
@@ -28,7 +30,8 @@ fn main() -> Result<()> {
     match Verb::parse() {
         Verb::Console => console(),
         Verb::Openapi => openapi(),
-        Verb::Browser => browser::run(),
+        Verb::Browser => browser::run(&root().join("target/img")),
+        Verb::Pictures => browser::run(&root().join("docs/img")),
         Verb::Deny => deny::run(),
     }
 }

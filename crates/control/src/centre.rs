@@ -1,6 +1,7 @@
 //! What every capability of control shares: the store, custody, the record, and who watches.
 
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use identity::{DeviceId, Fingerprint, Time};
@@ -13,7 +14,7 @@ use crate::live::Live;
 use crate::people::Keyring;
 use crate::policies::Rules;
 use crate::problem::Problem;
-use crate::record::{Actor, Draft, Recorder};
+use crate::record::{Draft, Recorder, Seal};
 use crate::store::{Connection, Store, StoreError};
 use crate::{people, record};
 
@@ -33,6 +34,8 @@ pub(crate) struct Centre {
     /// Keys under which people's names in the record are sealed.
     pub(crate) people: RwLock<Keyring>,
     pub(crate) guesses: people::Guesses,
+    /// How many sessions each device has open, as the gateway told.
+    pub(crate) sessions: Mutex<BTreeMap<DeviceId, u64>>,
     pub(crate) broker: String,
     pub(crate) version: &'static str,
     pub(crate) metrics: crate::metrics::Metrics,
@@ -70,30 +73,43 @@ impl Centre {
         record::put(c, &self.finish(draft, now)).await
     }
 
-    /// Finishes an event, sealing the name of the person who acted.
+    /// Finishes an event, sealing the names of people in it.
     pub(crate) fn finish(&self, draft: Draft, now: Time) -> ledger::Event {
-        let key = match draft.actor() {
-            Actor::Operator(name) => self.subject_key(name),
-            Actor::Token(_) | Actor::Device(_) | Actor::System(_) => None,
-        };
-        let mut nonce = [0; 24];
-        match key {
-            Some(key) if SystemRandom::new().fill(&mut nonce).is_ok() => {
-                draft.finish(now, Some((&key, nonce)))
-            }
-            Some(_) | None => draft.finish(now, None),
-        }
+        let acting = draft.acting_person().and_then(|name| self.seal_for(name));
+        let person = draft.person().and_then(|name| self.seal_for(name));
+        draft.finish(now, acting, person)
     }
 
-    fn subject_key(&self, name: &str) -> Option<SubjectKey> {
-        let people = self.people.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        people.of(name)
+    fn seal_for(&self, name: &str) -> Option<Seal> {
+        let people = self.people.read().unwrap_or_else(PoisonError::into_inner);
+        let key = people.of(name)?;
+        let mut nonce = [0; 24];
+        SystemRandom::new().fill(&mut nonce).ok()?;
+        Some(Seal { key, nonce })
     }
 
     /// Finds the key under which a field was sealed; none when the person was forgotten.
     pub(crate) fn key_of(&self, id: KeyId) -> Option<SubjectKey> {
-        let people = self.people.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let people = self.people.read().unwrap_or_else(PoisonError::into_inner);
         people.find(id)
+    }
+
+    /// Counts a session that opened.
+    pub(crate) fn session_opened(&self, id: &DeviceId) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        *sessions.entry(id.clone()).or_default() += 1;
+    }
+
+    /// Counts a session that closed; says whether it was the device's last.
+    pub(crate) fn session_closed(&self, id: &DeviceId) -> bool {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(n) = sessions.get_mut(id) else { return true };
+        *n = n.saturating_sub(1);
+        let last = *n == 0;
+        if last {
+            sessions.remove(id);
+        }
+        last
     }
 
     /// Says that changes of these devices were committed: the gateways and the watchers learn it.

@@ -26,7 +26,7 @@ mod store;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -66,6 +66,9 @@ pub struct Setup {
     pub names: Vec<ServerName>,
     /// Where devices connect, as `host:port`.
     pub broker: String,
+    /// Whether to make a sign-in link where nobody can sign in yet. Not when control was started
+    /// anew by itself: the link that was shown stays good.
+    pub invite: bool,
     /// The program's version.
     pub version: &'static str,
 }
@@ -104,7 +107,7 @@ pub async fn run(
     let (centre, moves) =
         assemble(custody, store.clone(), ledger, secret, setup.broker, setup.version).await?;
     let root = centre.root;
-    let sign_in_link = first_steps(&centre).await?;
+    let sign_in_link = first_steps(&centre, setup.invite).await?;
     serve(
         &centre,
         setup.https,
@@ -180,6 +183,7 @@ async fn assemble(
         rules,
         people: RwLock::new(people),
         guesses: people::Guesses::new(),
+        sessions: Mutex::default(),
         broker,
         version,
         metrics: metrics::Metrics::new(),
@@ -188,10 +192,13 @@ async fn assemble(
 }
 
 /// Makes what a first run needs, and notes that control started.
-async fn first_steps(centre: &Arc<Centre>) -> anyhow::Result<Option<String>> {
+async fn first_steps(centre: &Arc<Centre>, invite: bool) -> anyhow::Result<Option<String>> {
     let problem =
         |_: problem::Problem| anyhow::anyhow!("the first administrator could not be made");
-    let link = people::administrator_link(centre, ADMINISTRATOR).await.map_err(problem)?;
+    let link = match invite {
+        true => people::administrator_link(centre, ADMINISTRATOR).await.map_err(problem)?,
+        false => None,
+    };
     let now = clock::now();
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
@@ -225,6 +232,8 @@ async fn serve(
     let https = tokio::net::TcpListener::from_std(https)?;
     let local = tokio::net::UnixListener::from_std(local)?;
     let (stopping, stopped) = watch::channel(false);
+    let (renewed, tls) = watch::channel(tls);
+    let renewing = tokio::spawn(listener::renew(Arc::clone(centre), names.clone(), renewed));
     let https = tokio::spawn(listener::https(https, tls, router.clone(), stopped.clone()));
     let local = tokio::spawn(listener::local(local, router, stopped));
     let mut gateway = tokio::spawn(standing::serve(Arc::clone(centre), gateway, moves, names));
@@ -246,6 +255,7 @@ async fn serve(
     stopping.send_replace(true);
     let _ = tokio::join!(https, local);
     sweeping.abort();
+    renewing.abort();
     result
 }
 

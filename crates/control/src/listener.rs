@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use crate::centre::Centre;
 use crate::enrolment::server_certificate;
@@ -28,6 +28,8 @@ use crate::people::{Local, Remote};
 
 /// Connections that are served at once.
 const MAX_CONNECTIONS: usize = 2048;
+/// How often the server's certificate, valid for 90 days, is renewed.
+const RENEW: Duration = Duration::from_secs(24 * 3600);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a peer may take to send the head of a request.
@@ -66,14 +68,33 @@ pub(crate) async fn tls(
     Ok(Arc::new(config))
 }
 
+/// Has a new certificate made long before the old one ends, for connections from then on.
+pub(crate) async fn renew(
+    centre: Arc<Centre>,
+    names: Vec<ServerName>,
+    config: watch::Sender<Arc<ServerConfig>>,
+) {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        match tls(&centre, &names).await {
+            Ok(new) => {
+                config.send_replace(new);
+                info!("the server's certificate was renewed");
+            }
+            Err(error) => {
+                warn!(%error, "the server's certificate could not be renewed; trying again")
+            }
+        }
+    }
+}
+
 /// Serves HTTPS until told to stop.
 pub(crate) async fn https(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
+    config: watch::Receiver<Arc<ServerConfig>>,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let acceptor = TlsAcceptor::from(config);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
@@ -86,7 +107,8 @@ pub(crate) async fn https(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        let acceptor = TlsAcceptor::from(Arc::clone(&config.borrow()));
+        let (router, stop) = (router.clone(), stop.clone());
         tokio::spawn(async move {
             let _place = place;
             let _ = stream.set_nodelay(true);

@@ -8,7 +8,7 @@ pub(crate) mod sentence;
 
 use crate::store::{Connection, StoreError, params};
 
-pub(crate) use draft::{Actor, Draft};
+pub(crate) use draft::{Actor, Draft, PERSON, Seal};
 pub(crate) use job::{Recorder, start};
 pub(crate) use routes::routes;
 

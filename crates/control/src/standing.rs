@@ -12,11 +12,11 @@ use identity::certificate::ServerName;
 use identity::request::Request;
 use identity::{DeviceId, Time};
 use policy::standing::{Changes, Delta, Snapshot};
-use policy::{Downlink, Uplink};
+use policy::{Downlink, Observation, Uplink};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::centre::{Centre, Moved};
 use crate::enrolment::server_certificate;
@@ -25,6 +25,10 @@ use crate::store::{StoreError, params};
 
 /// How many changes of the registry may wait to be sent.
 pub(crate) const MOVED: usize = 1024;
+/// How often recording observations is tried before control gives up and is started anew.
+const RECORD_TRIES: u32 = 30;
+/// How long it waits between two tries.
+const RECORD_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// How many messages may wait for the gateway.
 const QUEUE: usize = 64;
 
@@ -70,7 +74,7 @@ async fn converse(
                 }
                 Some(Uplink::NeedSnapshot) => at = Some(snapshot(centre, at.unwrap_or_default(), down).await?),
                 Some(Uplink::Observations { number, items }) => {
-                    observed::record(centre, items).await;
+                    record_at_last(centre, &items).await?;
                     send(down, Downlink::Recorded { number }).await?;
                 }
             },
@@ -87,6 +91,20 @@ async fn converse(
             }
         }
     }
+}
+
+/// Records observations before they are acknowledged: until then the gateway keeps them.
+async fn record_at_last(centre: &Arc<Centre>, items: &[Observation]) -> anyhow::Result<()> {
+    for _ in 0..RECORD_TRIES {
+        match observed::record(centre, items).await {
+            Ok(()) => return Ok(()),
+            Err(problem) => {
+                error!(?problem, n_observations = items.len(), "observations wait to be recorded")
+            }
+        }
+        tokio::time::sleep(RECORD_AGAIN).await;
+    }
+    anyhow::bail!("observations could not be recorded in {RECORD_TRIES} tries")
 }
 
 async fn send(down: &mpsc::Sender<Downlink>, message: Downlink) -> anyhow::Result<()> {

@@ -61,7 +61,7 @@ pub(crate) async fn rig(store: Store) -> Rig {
     let broker = "broker.test:8883".to_owned();
     let (centre, moves) =
         crate::assemble(custody, store, ledger, sealing, broker, "0.0.0").await.unwrap();
-    let link = crate::first_steps(&centre).await.unwrap().unwrap();
+    let link = crate::first_steps(&centre, true).await.unwrap().unwrap();
     let router = crate::api::router(Arc::clone(&centre));
     Rig { centre, router, moves, link, _folder: folder }
 }

@@ -19,7 +19,7 @@ use super::{keys, passwords, store};
 use crate::body::Json;
 use crate::centre::Centre;
 use crate::problem::Problem;
-use crate::record::{Actor, Draft};
+use crate::record::{Actor, Draft, PERSON};
 use crate::store::{Connection, params};
 
 /// All routes about people.
@@ -389,7 +389,7 @@ async fn invite(
         )
         .await?;
     }
-    let draft = Draft::new("operator.added", actor).with("role", role.as_str());
+    let draft = Draft::new("operator.added", actor).on(PERSON, name).with("role", role.as_str());
     centre.note(c, draft, now).await?;
     Ok(format!("/welcome#{text}"))
 }
@@ -435,7 +435,9 @@ async fn remove_operator(
         "delete from subject_key where id = (select subject from operator where name = $1)";
     c.execute(subject, params![&name]).await?;
     c.execute("delete from operator where name = $1", params![&name]).await?;
-    centre.note(&mut c, Draft::new("operator.removed", &principal.actor), now).await?;
+    centre
+        .note(&mut c, Draft::new("operator.removed", &principal.actor).on(PERSON, &name), now)
+        .await?;
     write.commit().await?;
     keys::forget(&centre, &name);
     centre.recorder.committed();

@@ -16,6 +16,15 @@ pub(crate) enum Actor {
     System(&'static str),
 }
 
+/// What a person's name is sealed with.
+pub(crate) struct Seal {
+    pub(crate) key: SubjectKey,
+    pub(crate) nonce: [u8; 24],
+}
+
+/// The sort of subject that is a person.
+pub(crate) const PERSON: &str = "operator";
+
 /// An event that is being drafted.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
@@ -69,9 +78,17 @@ impl Draft {
         self
     }
 
-    /// Lends who did it.
-    pub(crate) fn actor(&self) -> &Actor {
-        &self.actor
+    /// Lends the name of the person who acted, if it was one.
+    pub(crate) fn acting_person(&self) -> Option<&str> {
+        match &self.actor {
+            Actor::Operator(name) => Some(name),
+            Actor::Token(_) | Actor::Device(_) | Actor::System(_) => None,
+        }
+    }
+
+    /// Lends the name of the person whom it is about, if it is one.
+    pub(crate) fn person(&self) -> Option<&str> {
+        self.subject.as_ref().filter(|(sort, _)| *sort == PERSON).map(|(_, name)| name.as_str())
     }
 
     /// Finishes the event; a person's name is sealed under that person's key, so that it can be
@@ -79,7 +96,8 @@ impl Draft {
     pub(crate) fn finish(
         self,
         now: Time,
-        person: Option<(&SubjectKey, [u8; 24])>,
+        acting: Option<Seal>,
+        person: Option<Seal>,
     ) -> ledger::Event {
         let (sort, name) = match &self.actor {
             Actor::Operator(name) => (ActorSort::Operator, name.as_str()),
@@ -87,15 +105,16 @@ impl Draft {
             Actor::Device(id) => (ActorSort::Device, id.as_str()),
             Actor::System(name) => (ActorSort::System, *name),
         };
-        let name = match person {
-            Some((key, nonce)) => Field::seal("actor", name, key, nonce),
+        let field = |place: &str, name: &str, seal: Option<Seal>| match seal {
+            Some(Seal { key, nonce }) => Field::seal(place, name, &key, nonce),
             None => Field::plain(name),
         };
+        let name = field("actor", name, acting);
         let mut event =
             ledger::Event::new(now, Kind::known(self.kind), ledger::Actor { sort, name });
         event.subject = self.subject.map(|(sort, name)| ledger::Subject {
             sort: Kind::known(sort),
-            name: Field::plain(name),
+            name: field("subject", &name, person),
         });
         event.decision = self.decision.map(|id| id.as_bytes().to_vec());
         event.count = self.count;

@@ -1,13 +1,12 @@
 //! The jobs of the record: moving the outbox into the ledger, and having checkpoints signed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use journal::{Record, RecordError};
 use ledger::Event;
 use tokio::sync::{Notify, broadcast, oneshot};
-use tokio::time::MissedTickBehavior;
 use tracing::{error, warn};
 
 use crate::custody::Custody;
@@ -22,7 +21,7 @@ pub(crate) struct Recorder {
     live: broadcast::Sender<Live>,
 }
 
-/// How often a checkpoint is signed while there is something new.
+/// How long after a checkpoint the next one is signed, when there is something new.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// After how many new events a checkpoint is signed before its time.
 const CHECKPOINT_EVENTS: u64 = 10_000;
@@ -78,27 +77,38 @@ impl Recorder {
 }
 
 /// After a crash between writing to the ledger and striking from the outbox, some events are in
-/// both: they are struck without being written again.
+/// both: they are struck without being written again. An event is the same only if all of it is:
+/// a store that was restored from a backup counts its numbers anew.
 async fn strike_recorded(record: &Arc<Record>, store: &Store) -> Result<(), StoreError> {
     let mut write = store.write().await?;
-    let rows = write.connection().rows("select seq from outbox order by seq", params![]).await?;
-    let waiting: BTreeSet<i64> = rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+    let rows =
+        write.connection().rows("select seq, event from outbox order by seq", params![]).await?;
+    let mut waiting = BTreeMap::new();
+    for row in &rows {
+        let seq: i64 = row.get(0)?;
+        waiting.insert(seq, numbered(seq, &row.get::<Vec<u8>>(1)?)?);
+    }
     if waiting.is_empty() {
         return Ok(());
     }
     let record = Arc::clone(record);
-    let recorded = tokio::task::spawn_blocking(move || recorded_sequences(&record));
-    let recorded = recorded.await.unwrap_or_default();
-    for seq in waiting.intersection(&recorded) {
-        write.connection().execute("delete from outbox where seq = $1", params![*seq]).await?;
+    let newest = tokio::task::spawn_blocking(move || record.newest(None, LOOK_BACK)).await;
+    let newest = newest.ok().and_then(Result::ok).unwrap_or_default();
+    for event in newest.iter().filter_map(|entry| entry.event().ok()) {
+        let Some(seq) = event.outbox.and_then(|seq| i64::try_from(seq).ok()) else { continue };
+        if waiting.get(&seq) == Some(&event) {
+            write.connection().execute("delete from outbox where seq = $1", params![seq]).await?;
+        }
     }
     write.commit().await
 }
 
-fn recorded_sequences(record: &Record) -> BTreeSet<i64> {
-    let entries = record.newest(None, LOOK_BACK).unwrap_or_default();
-    let sequence = |entry: &journal::Entry| entry.event().ok()?.outbox;
-    entries.iter().filter_map(sequence).filter_map(|seq| i64::try_from(seq).ok()).collect()
+/// An event of the outbox as it stands in the ledger: with its number.
+fn numbered(seq: i64, bytes: &[u8]) -> Result<Event, StoreError> {
+    let mut event =
+        Event::decode(bytes).map_err(|_| StoreError::Unreadable("an event of the outbox"))?;
+    event.outbox = u64::try_from(seq).ok();
+    Ok(event)
 }
 
 async fn drain(recorder: Recorder, store: Store) {
@@ -141,15 +151,11 @@ async fn drain_all(recorder: &Recorder, store: &Store) -> Result<(), String> {
     }
 }
 
+/// Signs what is new at once, and then no more often than once in a while.
 async fn sign_checkpoints(recorder: Recorder, custody: Custody) {
-    let mut ticks = tokio::time::interval(CHECKPOINT_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut live = recorder.live.subscribe();
     loop {
-        tokio::select! {
-            _ = ticks.tick() => (),
-            () = enough_events(&recorder, &mut live) => (),
-        }
+        more_events(&recorder, &mut live, 1).await;
         match sign_checkpoint(&recorder, &custody).await {
             Ok(None) => (),
             Ok(Some(note)) => {
@@ -157,13 +163,18 @@ async fn sign_checkpoints(recorder: Recorder, custody: Custody) {
             }
             Err(error) => warn!(%error, "the record's checkpoint was not signed"),
         }
+        tokio::select! {
+            () = tokio::time::sleep(CHECKPOINT_EVERY) => (),
+            () = more_events(&recorder, &mut live, CHECKPOINT_EVENTS) => (),
+        }
     }
 }
 
-async fn enough_events(recorder: &Recorder, live: &mut broadcast::Receiver<Live>) {
+/// Waits until so many events stand beyond the last checkpoint.
+async fn more_events(recorder: &Recorder, live: &mut broadcast::Receiver<Live>, n_events: u64) {
     loop {
         let signed = recorder.record.last_checkpoint().map_or(0, |checkpoint| checkpoint.size);
-        if recorder.record.n_events().saturating_sub(signed) >= CHECKPOINT_EVENTS {
+        if recorder.record.n_events().saturating_sub(signed) >= n_events {
             return;
         }
         if let Err(broadcast::error::RecvError::Closed) = live.recv().await {

@@ -55,11 +55,13 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
             format!("{subject} reads too slowly: {} messages wait", detail("queued"))
         }
         "policy.changed" => format!("{actor} changed the policy to version {}", detail("version")),
-        "operator.added" => format!("{actor} added an operator as {}", detail("role")),
-        "operator.removed" => format!("{actor} removed an operator"),
+        "operator.added" => format!("{actor} invited {subject} as {}", detail("role")),
+        "operator.removed" => format!("{actor} removed {subject}"),
         "operator.signed-in" => format!("{actor} signed in"),
         "operator.refused" => format!("a sign-in was refused{reason}"),
-        "operator.locked" => format!("an operator was locked out until {}", moment(detail("until"))),
+        "operator.locked" => {
+            format!("an operator was locked out until {}", moment(detail("until")))
+        }
         "token.made" => format!("{actor} made the token {subject} as {}", detail("role")),
         "token.revoked" => format!("{actor} revoked the token {subject}"),
         "site.added" => format!("{actor} added the site {subject}"),

@@ -157,6 +157,21 @@ macro_rules! filter {
     };
 }
 
+macro_rules! page_by_id {
+    ($than:literal, $order:literal) => {
+        concat!(
+            columns!(),
+            "where ",
+            filter!(),
+            "and ($9 = '' or d.id ",
+            $than,
+            " $9) and $10 = $10 order by d.id ",
+            $order,
+            " limit $11 offset $12"
+        )
+    };
+}
+
 macro_rules! page {
     ($key:literal, $than:literal, $order:literal) => {
         concat!(
@@ -219,8 +234,8 @@ pub(crate) async fn page(
         (Sort::Seen, false) => page!("d.seen", " > ", "asc"),
         (Sort::Created, true) => page!("d.created", " < ", "desc"),
         (Sort::Created, false) => page!("d.created", " > ", "asc"),
-        // The id itself is the key: every row has the same first key.
-        (Sort::Id, _) => page!("d.attention * 0", " > ", "asc"),
+        (Sort::Id, false) => page_by_id!(">", "asc"),
+        (Sort::Id, true) => page_by_id!("<", "desc"),
     };
     let (after_id, after_key, skip) = match from {
         From::After(key, id) => (id.as_str(), *key, 0),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use identity::stage::Step;
 use identity::{DeviceId, Time};
 use policy::{DecisionId, Effect, Ending, Observation, Request};
-use tracing::error;
 
 use crate::centre::Centre;
 use crate::policies;
@@ -15,14 +14,8 @@ use crate::registry::attention::{self, Severity};
 use crate::registry::device;
 use crate::store::{Connection, params};
 
-/// Records observations; what cannot be recorded is logged, and the rest goes on.
-pub(crate) async fn record(centre: &Arc<Centre>, items: Vec<Observation>) {
-    if let Err(problem) = record_all(centre, &items).await {
-        error!(?problem, n_observations = items.len(), "observations could not be recorded");
-    }
-}
-
-async fn record_all(centre: &Arc<Centre>, items: &[Observation]) -> Result<(), Problem> {
+/// Records observations, all of them or none.
+pub(crate) async fn record(centre: &Arc<Centre>, items: &[Observation]) -> Result<(), Problem> {
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
     let mut seen = Vec::new();
@@ -98,6 +91,7 @@ async fn opened(
     client_id: &str,
     at: Time,
 ) -> Result<bool, Problem> {
+    centre.session_opened(id);
     let Some(stage) = device::stage(c, id).await? else { return Ok(false) };
     let sql = "update device set connection = 'connected', connection_since = $1, peer = $2, protocol = $3, \
                seen = $1 where id = $4";
@@ -124,8 +118,7 @@ async fn closed(
 ) -> Result<(), Problem> {
     let sql = "update device set connection = 'away', connection_since = $1, peer = null, protocol = null, \
                seen = $1 where id = $2 and connection = 'connected'";
-    // Taken over: the same device is connected anew already.
-    if why != Ending::TakenOver {
+    if centre.session_closed(id) {
         c.execute(sql, params![at, id]).await?;
     }
     let actor = Actor::Device(id.clone());
@@ -187,8 +180,8 @@ async fn alert(
     count: u64,
     at: Time,
 ) -> Result<(), Problem> {
-    let topic = topic.unwrap_or_default();
-    let message = format!("it was denied to {action} {topic}; ask why with {decision}");
+    let on = topic.map(|topic| format!(" {topic}")).unwrap_or_default();
+    let message = format!("it was denied to {action}{on}; ask why with {decision}");
     let n = i64::try_from(count).unwrap_or(i64::MAX);
     attention::raise(c, id, attention::DENIED, Severity::Amber, &message, n, at).await?;
     Ok(())

@@ -54,9 +54,14 @@ async fn pages_cover_every_device_once_in_every_order() {
             let body = json!({"reason": "scans"});
             rig.post(&format!("/v1/devices/pump-{idx:02}/quarantine"), body).await;
         }
-        for order in
-            ["sort=attention", "sort=id", "sort=created", "sort=created&order=asc", "sort=seen"]
-        {
+        for order in [
+            "sort=attention",
+            "sort=id",
+            "sort=id&order=desc",
+            "sort=created",
+            "sort=created&order=asc",
+            "sort=seen",
+        ] {
             let mut ids = Vec::new();
             let mut after = String::new();
             loop {
@@ -69,6 +74,9 @@ async fn pages_cover_every_device_once_in_every_order() {
             }
             if order == "sort=attention" {
                 assert_eq!(ids[..2], ["pump-03", "pump-07"]);
+            }
+            if order == "sort=id&order=desc" {
+                assert!(ids.is_sorted_by(|a, b| a > b), "{ids:?}");
             }
             ids.sort();
             ids.dedup();
