@@ -217,7 +217,7 @@ impl Hub {
 
     fn end_unwelcome(&mut self, slot: Slot) {
         let (mut n_ended, mut last) = (0, None);
-        for (conn, principal) in self.lines.of(slot) {
+        for (conn, principal) in self.open_lines(slot) {
             if let Err(cause) = self.gate.standing().check(slot, &principal.fingerprint) {
                 let text = Text::from_static(cause.text());
                 self.cut(conn, cause, Reason::AdministrativeAction, text);
@@ -227,9 +227,16 @@ impl Hub {
         self.report_ended(n_ended, last);
     }
 
+    /// The connections of a device whose session has not ended yet; the last bytes of one that has
+    /// may still be on their way.
+    fn open_lines(&self, slot: Slot) -> Vec<(ConnId, Arc<Principal>)> {
+        let lines = self.lines.of(slot).into_iter();
+        lines.filter(|(conn, _)| self.broker.principal(*conn).is_some()).collect()
+    }
+
     fn redecide(&mut self, slot: Slot) {
         let (mut n_ended, mut last) = (0, None);
-        for (conn, principal) in self.lines.of(slot) {
+        for (conn, principal) in self.open_lines(slot) {
             let decision = self.gate.decide_connect(&principal);
             if decision.allows() {
                 self.broker.redecide(conn, &mut self.gate, self.clock.moment());

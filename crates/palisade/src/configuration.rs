@@ -1,0 +1,321 @@
+//! Settings: defaults, then `palisade.toml`, then the environment, then flags; each remembers
+//! where it came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use identity::certificate::ServerName;
+
+pub(crate) use key::Key;
+
+mod key;
+
+/// What the program was told, each value with its origin.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// The data folder.
+    pub(crate) data: Setting<PathBuf>,
+    /// The address that the listeners bind.
+    pub(crate) listen: Setting<IpAddr>,
+    /// The port of console and API.
+    pub(crate) https_port: Setting<u16>,
+    /// The port of MQTT over TLS.
+    pub(crate) mqtt_port: Setting<u16>,
+    /// The names by which devices and browsers reach this server.
+    pub(crate) name: Setting<Vec<ServerName>>,
+    /// A PostgreSQL URL; none means SQLite in the data folder.
+    pub(crate) store: Setting<Option<String>>,
+    /// The file that holds the passphrase of the master key.
+    pub(crate) passphrase_file: Setting<Option<PathBuf>>,
+    /// The server that commands talk to; none means the one on this machine.
+    pub(crate) server: Setting<Option<String>>,
+    /// The file that holds the API token for that server.
+    pub(crate) token_file: Setting<Option<PathBuf>>,
+    /// The file that holds that server's root certificate.
+    pub(crate) root: Setting<Option<PathBuf>>,
+    /// The fingerprint of that server's root certificate.
+    pub(crate) root_fingerprint: Setting<Option<identity::Fingerprint>>,
+    /// What is logged.
+    pub(crate) log: Setting<String>,
+    /// How it is logged; none means by whether standard error is a terminal.
+    pub(crate) log_format: Setting<Option<LogFormat>>,
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Where it came from.
+    pub(crate) origin: Origin,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody said anything else.
+    Default,
+    /// The configuration file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// The command line.
+    Flag(String),
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What was configured cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigurationError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("`{}` is not TOML: {text}", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, on one line.
+        text: String,
+    },
+    /// A key or variable that means nothing.
+    #[error("`{found}` in {place} is no setting; did you mean `{nearest}`?")]
+    Unknown {
+        /// The name.
+        found: String,
+        /// Where it stands.
+        place: String,
+        /// The known name that looks most like it.
+        nearest: String,
+    },
+    /// A value of the wrong shape.
+    #[error("{origin} gives `{key}` the value `{found}`; {wanted}")]
+    Value {
+        /// The setting.
+        key: &'static str,
+        /// Who gave the value.
+        origin: Origin,
+        /// The value.
+        found: String,
+        /// What would be right.
+        wanted: String,
+    },
+}
+
+/// Raw values of one or several sources, the later over the earlier.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    values: BTreeMap<Key, (Vec<String>, Origin)>,
+}
+
+impl Layers {
+    /// Lays a configuration file over what is there; an absent file adds nothing, nor does one in
+    /// a folder that may not be entered: nothing else of that folder can be used either.
+    pub(crate) fn file(&mut self, path: &Path) -> Result<(), ConfigurationError> {
+        let hidden = std::fs::symlink_metadata(path).err();
+        if hidden.is_some_and(|e| e.kind() == ErrorKind::PermissionDenied) {
+            return Ok(());
+        }
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.toml(&text, path),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+            Err(source) => Err(ConfigurationError::Unreadable { path: path.into(), source }),
+        }
+    }
+
+    /// Lays the text of a configuration file over what is there.
+    pub(crate) fn toml(&mut self, text: &str, path: &Path) -> Result<(), ConfigurationError> {
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+            let text = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            ConfigurationError::Toml { path: path.into(), text }
+        })?;
+        let origin = Origin::File(path.into());
+        for (name, value) in table {
+            let key = Key::ALL.into_iter().find(|key| key.name() == name && key.in_file());
+            let key = key.ok_or_else(|| ConfigurationError::Unknown {
+                nearest: key::nearest(&name, Key::ALL.iter().map(|key| key.name().into())),
+                found: name,
+                place: origin.to_string(),
+            })?;
+            let values = match value {
+                toml::Value::Array(items) => items.iter().map(plain).collect(),
+                value => vec![plain(&value)],
+            };
+            self.set(key, values, origin.clone());
+        }
+        Ok(())
+    }
+
+    /// Lays environment variables over what is there; those without our prefix are not ours.
+    pub(crate) fn environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), ConfigurationError> {
+        for (name, value) in variables {
+            if !name.starts_with(key::PREFIX) || key::made_by_an_orchestrator(&name) {
+                continue;
+            }
+            let key = Key::ALL.into_iter().find(|key| key.variable() == name);
+            let key = key.ok_or_else(|| ConfigurationError::Unknown {
+                nearest: key::nearest(&name, Key::ALL.iter().map(|key| key.variable())),
+                found: name.clone(),
+                place: "the environment".into(),
+            })?;
+            let values = match key.many() {
+                true => value.split(',').map(|part| part.trim().to_string()).collect(),
+                false => vec![value],
+            };
+            self.set(key, values, Origin::Environment(name));
+        }
+        Ok(())
+    }
+
+    /// Lays a flag over what is there; an empty one was not given.
+    pub(crate) fn flag(&mut self, key: Key, values: Vec<String>) {
+        if !values.is_empty() {
+            self.set(key, values, Origin::Flag(key.flag()));
+        }
+    }
+
+    fn set(&mut self, key: Key, values: Vec<String>, origin: Origin) {
+        self.values.insert(key, (values, origin));
+    }
+
+    /// Gives the data folder, which says where the configuration file is.
+    pub(crate) fn data(&self) -> Option<PathBuf> {
+        let (values, _) = self.values.get(&Key::Data)?;
+        values.first().map(PathBuf::from)
+    }
+
+    /// Reads every value as what it must be.
+    pub(crate) fn assemble(&self, data: PathBuf) -> Result<Configuration, ConfigurationError> {
+        let port = "a port is a number from 0 to 65535; 0 takes a free one";
+        let path = "a path was expected";
+        let url = "a text was expected";
+        Ok(Configuration {
+            data: self.one(Key::Data, path)?.unwrap_or(data),
+            listen: self
+                .one(Key::Listen, "an address such as `127.0.0.1` or `::` was expected")?
+                .unwrap_or(IpAddr::from([127, 0, 0, 1])),
+            https_port: self.one(Key::HttpsPort, port)?.unwrap_or(8443),
+            mqtt_port: self.one(Key::MqttPort, port)?.unwrap_or(8883),
+            name: self.names()?,
+            store: self.one(Key::Store, url)?,
+            passphrase_file: self.one(Key::PassphraseFile, path)?,
+            server: self.one(Key::Server, url)?,
+            token_file: self.one(Key::TokenFile, path)?,
+            root: self.one(Key::Root, path)?,
+            root_fingerprint: self
+                .one(Key::RootFingerprint, "64 hexadecimal digits were expected")?,
+            log: self
+                .one(Key::Log, "a filter such as `info` was expected")?
+                .unwrap_or("info".into()),
+            log_format: self.one(Key::LogFormat, "`human` or `json` was expected")?,
+        })
+    }
+
+    fn one<T: FromStr>(
+        &self,
+        key: Key,
+        wanted: &str,
+    ) -> Result<Setting<Option<T>>, ConfigurationError> {
+        let Some((values, origin)) = self.values.get(&key) else {
+            return Ok(Setting { value: None, origin: Origin::Default });
+        };
+        let parsed = match values.as_slice() {
+            [value] => value.parse().ok(),
+            _ => None,
+        };
+        let value = parsed.ok_or_else(|| refused(key, origin, values, wanted))?;
+        Ok(Setting { value: Some(value), origin: origin.clone() })
+    }
+
+    fn names(&self) -> Result<Setting<Vec<ServerName>>, ConfigurationError> {
+        let Some((values, origin)) = self.values.get(&Key::Name) else {
+            return Ok(Setting { value: Vec::new(), origin: Origin::Default });
+        };
+        let names = values.iter().map(|value| value.parse()).collect::<Result<_, _>>();
+        let wanted = "a host name or an address was expected";
+        let value = names.map_err(|_| refused(Key::Name, origin, values, wanted))?;
+        Ok(Setting { value, origin: origin.clone() })
+    }
+}
+
+impl<T> Setting<Option<T>> {
+    fn unwrap_or(self, default: T) -> Setting<T> {
+        Setting { value: self.value.unwrap_or(default), origin: self.origin }
+    }
+}
+
+fn refused(key: Key, origin: &Origin, values: &[String], wanted: &str) -> ConfigurationError {
+    let (found, origin) = (values.join(", "), origin.clone());
+    ConfigurationError::Value { key: key.name(), origin, found, wanted: wanted.into() }
+}
+
+fn plain(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// Reads the environment once: the variables that are text.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let pairs = std::env::vars_os();
+    pairs.filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}
+
+/// Says whether the person asked for text without colours (<https://no-color.org>).
+pub(crate) fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Gives the folder where this platform keeps such data.
+pub(crate) fn default_data() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/palisade");
+    }
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(".local/share"));
+    let base = absolute("XDG_DATA_HOME").or_else(home);
+    base.unwrap_or_else(|| PathBuf::from(".")).join("palisade")
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::Environment(name) => write!(f, "${name}"),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        clap::ValueEnum::from_str(text, false)
+    }
+}
+
+#[cfg(test)]
+mod tests;
