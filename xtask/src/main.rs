@@ -3,6 +3,7 @@
 
 mod browser;
 mod deny;
+mod soak;
 
 use std::path::Path;
 use std::process::Command;
@@ -22,6 +23,14 @@ enum Verb {
     Browser,
     /// The same, and writes the pictures of `docs/img`.
     Pictures,
+    /// Runs the full count of a test that the ordinary tests run in a reduction.
+    Soak {
+        /// Which.
+        name: soak::Soak,
+        /// Where its randomness begins.
+        #[arg(long, default_value_t = 7)]
+        seed: u64,
+    },
     /// Checks licences, sources and, where their database can be had, advisories.
     Deny,
 }
@@ -32,6 +41,7 @@ fn main() -> Result<()> {
         Verb::Openapi => openapi(),
         Verb::Browser => browser::run(&root().join("target/img")),
         Verb::Pictures => browser::run(&root().join("docs/img")),
+        Verb::Soak { name, seed } => soak::run(name, seed),
         Verb::Deny => deny::run(),
     }
 }

@@ -241,6 +241,8 @@ async fn serve(
     ready();
     tokio::pin!(stop);
     let result = tokio::select! {
+        // Told to stop, that the gateway ends at the same time is no accident.
+        biased;
         () = &mut stop => Ok(()),
         ended = &mut gateway => match ended {
             Ok(Ok(())) => Err(anyhow::anyhow!("the gateway closed its link")),

@@ -63,15 +63,31 @@ pub(crate) fn enter(bounds: &Bounds<'_>) -> Result<(), SandboxError> {
 /// Keeps secrets out of core dumps and away from tracers; custody's also out of swap.
 pub(crate) fn keep_memory_private(role: Role) -> Result<(), SandboxError> {
     no_dumps()?;
-    if role == Role::Custody {
-        use rustix::mm::MlockAllFlags as Flags;
-        // ONFAULT: only what is touched is held, so that the program's text costs nothing.
-        let held = rustix::mm::mlockall(Flags::CURRENT | Flags::FUTURE | Flags::ONFAULT);
-        if let Err(error) = held {
-            debug!(%error, "memory may be swapped; raise the limit of locked memory");
-        }
+    if role == Role::Custody && !hold_in_memory() {
+        debug!("memory may be swapped; raise the limit of locked memory to 256 MiB");
     }
     Ok(())
+}
+
+/// Keeps this process out of swap, where the limit leaves room for all that it may ever need.
+///
+/// With less room it is better left: memory that is asked for later would be refused, and the
+/// process end.
+fn hold_in_memory() -> bool {
+    use rustix::mm::MlockAllFlags as Flags;
+    let limit = rustix::process::getrlimit(Resource::Memlock);
+    let unlimited = Rlimit { current: None, maximum: None };
+    let own = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let room = match rustix::process::setrlimit(Resource::Memlock, unlimited) {
+        Ok(()) => u64::MAX,
+        Err(_) => match rustix::process::setrlimit(Resource::Memlock, own) {
+            Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+            Err(_) => limit.current.unwrap_or(u64::MAX),
+        },
+    };
+    // ONFAULT: only what is touched is held, so that the program's text costs nothing.
+    let flags = Flags::CURRENT | Flags::FUTURE | Flags::ONFAULT;
+    room >= ENOUGH_LOCKED && rustix::mm::mlockall(flags).is_ok()
 }
 
 /// Keeps this process out of core dumps and away from tracers of the same user.
@@ -149,6 +165,8 @@ pub(crate) fn landlock() -> Result<i32, &'static str> {
     }
 }
 
+/// More than custody ever maps, its largest message and its answer included.
+const ENOUGH_LOCKED: u64 = 256 * 1024 * 1024;
 /// The newest Landlock whose restrictions were tried with this program.
 const TESTED: ABI = ABI::V7;
 /// What finding and trusting a database server by name needs to read.

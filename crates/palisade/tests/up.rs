@@ -131,6 +131,24 @@ fn every_role_stands_in_its_sandbox_and_custody_is_closed_to_its_own_user() {
 }
 
 #[test]
+fn memory_is_held_only_where_there_is_room_for_all_of_it() {
+    let server = Server::start();
+    let pid = pid_of(&server, "custody").as_raw_nonzero();
+    let field = |text: &str, name: &str, idx: usize| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        let rest = line[name.len()..].split_whitespace();
+        rest.clone().nth(idx).unwrap().to_string()
+    };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let held: u64 = field(&status, "VmLck:", 0).parse().unwrap();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let limit = field(&limits, "Max locked memory", 0);
+    let room = limit.parse::<u64>().unwrap_or(u64::MAX);
+    // With less room, memory that is asked for later is refused, and custody ends.
+    assert!(held == 0 || room >= 256 * 1024 * 1024, "{held} KiB held, limit {limit}");
+}
+
+#[test]
 fn when_a_role_is_killed_all_come_back() {
     let server = Server::start();
     server.add("pump-7");

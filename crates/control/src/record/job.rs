@@ -200,7 +200,8 @@ async fn sign_checkpoint(recorder: &Recorder, custody: &Custody) -> Result<Optio
     let signed = custody.signed().await.map_err(|e| e.to_string())?;
     let size = checkpoint.size;
     let proof = match signed {
-        0 => Vec::new(),
+        // Nothing was signed yet, or this very state was, and then not stored.
+        from if from == 0 || from == size => Vec::new(),
         from if from > size => {
             return Err(format!(
                 "the record has {size} events, but {from} were signed: its end is missing"

@@ -1,3 +1,5 @@
+//! What the command line takes, refuses and says.
+
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, String> {

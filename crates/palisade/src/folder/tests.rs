@@ -1,3 +1,5 @@
+//! The data folder: made whole or not at all, and refused when it is not right.
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 

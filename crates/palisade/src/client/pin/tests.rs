@@ -1,3 +1,5 @@
+//! Which servers are believed, by their root.
+
 use super::*;
 use identity::issue::{Intent, Issuer};
 use identity::{P256Key, Serial, Signer};
