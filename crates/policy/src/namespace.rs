@@ -260,8 +260,16 @@ impl Namespaces {
     }
 
     /// Finds the namespace that a filter belongs to and binds it.
+    ///
+    /// A filter of one namespace's shape may still match topics of another, where a wildcard
+    /// stands at a literal of that one: such a filter belongs to neither.
     pub fn resolve_filter<'a>(&'a self, filter: &'a str) -> Option<Binding<'a>> {
-        self.0.iter().find_map(|namespace| namespace.bind_filter(filter))
+        let binding = self.0.iter().find_map(|namespace| namespace.bind_filter(filter))?;
+        let mut others = self.0.iter().filter(|other| other.idx != binding.namespace.idx);
+        match others.any(|other| overlap::is_reached(other, filter)) {
+            true => None,
+            false => Some(binding),
+        }
     }
 
     /// Tells whether a filter that belongs to no namespace reaches into one: it is too wide.

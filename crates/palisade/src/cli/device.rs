@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::events;
-use super::output::{Tone, items, moment, number, plain, text};
+use super::output::{Tone, counted, items, moment, number, plain, text};
 use crate::client::{Client, encode, query};
 use crate::exit::{Exit, Failure};
 
@@ -339,9 +339,9 @@ async fn revoke(context: &Context, client: &Client, reasoned: &Reasoned) -> Resu
         return Ok(Exit::Ok);
     }
     out.line(&format!(
-        "revoked {} certificates and ended {} sessions of {}",
-        number(&answer, "/certificates"),
-        number(&answer, "/sessions"),
+        "revoked {} and ended {} of {}",
+        counted(number(&answer, "/certificates"), "certificate"),
+        counted(number(&answer, "/sessions"), "session"),
         reasoned.device
     ))?;
     Ok(Exit::Ok)

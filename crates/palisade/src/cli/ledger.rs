@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Context;
+use super::output::counted;
 use crate::client::Client;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::{clock, folder};
@@ -143,8 +144,9 @@ pub(crate) fn verify(context: &Context, what: &Verify) -> Result<Exit, Failure> 
         }))?;
         return Ok(Exit::Ok);
     }
-    let (events, checkpoints) = (summary.n_events, summary.n_checkpoints);
-    out.line(&format!("{events} events verify; {n_signed} stand under {checkpoints} checkpoints"))?;
+    let events = counted(summary.n_events, "event");
+    let checkpoints = counted(summary.n_checkpoints, "checkpoint");
+    out.line(&format!("{events} verify; {n_signed} stand under {checkpoints}"))?;
     if summary.n_torn_bytes > 0 {
         out.note(&format!("{} bytes at the end are of a write under way", summary.n_torn_bytes));
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Context;
-use super::output::{moment, number, text};
+use super::output::{counted, moment, number, text};
 use crate::client::{encode, query};
 use crate::exit::{Exit, Failure};
 
@@ -75,7 +75,8 @@ fn describe(explanation: &Value) -> String {
     );
     if !field("/decision").is_empty() {
         let (at, count) = (moment(explanation, "/at"), number(explanation, "/count"));
-        lines.push(format!("decision: {}, {count} times, last at {at} UTC", field("/decision")));
+        let times = counted(count, "time");
+        lines.push(format!("decision: {}, {times}, last at {at} UTC", field("/decision")));
     }
     lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }

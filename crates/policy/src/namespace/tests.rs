@@ -239,6 +239,17 @@ fn every_file_of_the_corpus_is_read_without_a_panic() {
     assert!(n_files >= 5);
 }
 
+#[test]
+fn a_filter_that_reaches_into_a_second_namespace_belongs_to_none() {
+    // `B` is no site's name, so no topic is of both; yet `+` stands for it as for any site.
+    let declared = [("first", "{site}/{text:t}/B/#"), ("second", "{device}/{text:t}/{site}/#")];
+    let namespaces = Namespaces::parse(declared).unwrap();
+    assert!(namespaces.resolve_filter("a/x/+/#").is_none());
+    assert!(namespaces.is_reached_by("a/x/+/#"));
+    assert_eq!(namespaces.resolve_filter("a/x/B/#").unwrap().namespace().name(), "first");
+    assert_eq!(namespaces.resolve_filter("a/x/north/#").unwrap().namespace().name(), "second");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
