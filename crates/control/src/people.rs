@@ -13,3 +13,4 @@ pub(crate) use access::{
 pub(crate) use guesses::Guesses;
 pub(crate) use keys::{Keyring, load_keys};
 pub(crate) use routes::{administrator_link, routes};
+pub(crate) use store::FORGOTTEN;

@@ -18,6 +18,7 @@ use super::access::{Address, AsAdministrator, AsViewer, COOKIE, Principal, Role,
 use super::{keys, passwords, store};
 use crate::body::Json;
 use crate::centre::Centre;
+use crate::policies;
 use crate::problem::Problem;
 use crate::record::{Actor, Draft, PERSON};
 use crate::store::{Connection, params};
@@ -435,11 +436,17 @@ async fn remove_operator(
         "delete from subject_key where id = (select subject from operator where name = $1)";
     c.execute(subject, params![&name]).await?;
     c.execute("delete from operator where name = $1", params![&name]).await?;
+    store::forget_name(&mut c, &name).await?;
     centre
         .note(&mut c, Draft::new("operator.removed", &principal.actor).on(PERSON, &name), now)
         .await?;
     write.commit().await?;
     keys::forget(&centre, &name);
+    let named = centre.rules.borrow().changed_by == name;
+    if named {
+        let rules = policies::load(&mut centre.store.read().await?.connection(), now).await?;
+        centre.rules.send_replace(rules);
+    }
     centre.recorder.committed();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -91,3 +91,17 @@ pub(super) async fn token(
     let Some(row) = c.row(sql, params![digest, now]).await? else { return Ok(None) };
     Ok(Some((row.get(0)?, row.parse(1, "a role")?)))
 }
+
+/// Takes a person's name out of what the registry says of devices, policies and tokens.
+pub(super) async fn forget_name(c: &mut Connection<'_>, name: &str) -> Result<(), StoreError> {
+    let source = format!("operator {name}");
+    let forgotten = format!("operator {FORGOTTEN}");
+    c.execute("update fact set source = $1 where source = $2", params![forgotten, source]).await?;
+    let sql = "update policy set changed_by = $1 where changed_by = $2";
+    c.execute(sql, params![FORGOTTEN, name]).await?;
+    c.execute("update token set made_by = $1 where made_by = $2", params![FORGOTTEN, name]).await?;
+    Ok(())
+}
+
+/// What stands for a person who was forgotten.
+pub(crate) const FORGOTTEN: &str = "someone forgotten";

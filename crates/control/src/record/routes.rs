@@ -22,7 +22,7 @@ use super::sentence::{Told, sentence};
 use crate::body::{Json, Query};
 use crate::centre::Centre;
 use crate::live::Live;
-use crate::people::{AsAdministrator, AsViewer};
+use crate::people::{AsAdministrator, AsViewer, FORGOTTEN};
 use crate::problem::Problem;
 use crate::registry::view;
 
@@ -180,7 +180,7 @@ fn tell(centre: &Centre, index: u64, event: &ledger::Event) -> Event {
         Field::Sealed { key, .. } => {
             let key = centre.key_of(*key);
             let opened = key.and_then(|key| field.open(name, &key).ok());
-            opened.unwrap_or_else(|| "someone forgotten".to_owned())
+            opened.unwrap_or_else(|| FORGOTTEN.to_owned())
         }
     };
     let details: BTreeMap<_, _> =

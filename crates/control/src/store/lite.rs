@@ -53,6 +53,8 @@ impl Lite {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .pragma("trusted_schema", "off")
+            // What is deleted, such as a person's key, is overwritten.
+            .pragma("secure_delete", "on")
             .pragma("cell_size_check", "on");
         let mut connection = options.clone().connect().await?;
         migration::sqlite(&mut connection).await?;

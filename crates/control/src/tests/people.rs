@@ -177,6 +177,14 @@ async fn a_forgotten_person_is_gone_from_the_record_which_stays_whole() {
         let body = json!({"token": token, "password": PASSWORD});
         rig.send(request(Method::POST, "/v1/session/link", body)).await;
         assert_eq!(rig.told("kind=operator.signed-in").await[0], "ana signed in");
+        let session = rig.sign_in("ana", PASSWORD).await;
+        let session = cookie(&session);
+        rig.add("pump-7").await;
+        let cut = json!({"reason": "scans"});
+        let path = "/v1/devices/pump-7/quarantine";
+        let cut = rig.with_cookie(Method::POST, path, cut, &session, "same-origin").await;
+        assert_eq!(cut.body["quarantined"]["by"], "operator ana", "{cut:?}");
+        rig.settle().await;
         let size = rig.centre.recorder.record().n_events();
         let root = rig.centre.recorder.record().root(size).unwrap();
 
@@ -184,6 +192,10 @@ async fn a_forgotten_person_is_gone_from_the_record_which_stays_whole() {
         assert_eq!(gone.status, StatusCode::NO_CONTENT);
         assert_eq!(rig.told("kind=operator.signed-in").await[0], "someone forgotten signed in");
         assert_eq!(rig.centre.recorder.record().root(size).unwrap(), root);
+        let device = rig.get("/v1/devices/pump-7").await;
+        assert_eq!(device["quarantined"]["by"], "operator someone forgotten");
+        let events = rig.get("/v1/events?limit=500").await.to_string();
+        assert!(!events.contains("\"ana\"") && !events.contains("ana "), "{events}");
         let last = rig.local(Method::DELETE, "/v1/operators/admin", Value::Null).await;
         assert_eq!(last.status, StatusCode::CONFLICT, "the last administrator stays");
     })
