@@ -39,7 +39,11 @@ pub(crate) fn reach(url: &str) -> Result<(), Failure> {
         let text = "a store looks like `postgres://palisade@db.example/palisade`";
         return Err(Failure::new(Exit::Usage, text));
     }
-    let Some((host, port)) = address(url) else { return Ok(()) };
+    // Control's sandbox lets it connect to one TCP port and to nothing else.
+    let Some((host, port)) = address(url) else {
+        let text = "a store is reached by host and port, not by a socket in a folder; name its host in --store";
+        return Err(Failure::new(Exit::Usage, text));
+    };
     let refused = |why: &dyn std::fmt::Display| {
         let text = format!("no PostgreSQL at `{host}:{port}`: {why}; start it or mend --store");
         Failure::new(Exit::Store, text)
@@ -58,6 +62,15 @@ pub(crate) fn reach(url: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_in_a_folder_is_refused_with_what_to_do() {
+        for url in ["postgres:///x?host=/run/postgresql", "postgres://%2Frun%2Fpostgresql/x"] {
+            let refused = reach(url).unwrap_err();
+            assert_eq!(refused.exit, Exit::Usage);
+            assert!(refused.line().contains("host and port"), "{}", refused.line());
+        }
+    }
 
     #[test]
     fn an_address_is_read_as_postgresql_reads_it() {
