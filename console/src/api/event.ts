@@ -51,6 +51,8 @@ export const KINDS: readonly string[] = [
   'system.stopped',
   'token.made',
   'token.revoked',
+  'witness.added',
+  'witness.removed',
   'zone.added',
 ];
 

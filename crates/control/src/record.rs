@@ -5,6 +5,7 @@ pub(crate) mod draft;
 mod job;
 mod routes;
 pub(crate) mod sentence;
+mod witnesses;
 
 use crate::store::{Connection, StoreError, params};
 

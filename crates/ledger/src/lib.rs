@@ -28,6 +28,6 @@ pub use event::{Actor, ActorSort, Event, EventError, Subject};
 pub use field::{Field, FieldError, KeyId, SubjectKey};
 pub use hash::{Hash, leaf_hash, node_hash};
 pub use kind::{Kind, KindError};
-pub use note::{Note, NoteError, Signature, VerifierKey};
+pub use note::{Note, NoteError, Purpose, Signature, VerifierKey};
 pub use tile::Tile;
 pub use tree::Tree;

@@ -19,12 +19,14 @@ mod enroll;
 mod events;
 mod ledger;
 mod manual;
+mod memory;
 mod operator;
 pub(crate) mod output;
 mod place;
 mod policy;
 mod token;
 mod why;
+mod witness;
 
 /// Security for a fleet of connected devices, from their first day to their last.
 #[derive(Debug, Parser)]
@@ -103,6 +105,9 @@ enum Command {
     /// The record of what happened
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Who else watches the record
+    #[command(subcommand)]
+    Witness(witness::Command),
     /// Settings
     #[command(subcommand)]
     Config(config::Command),
@@ -192,6 +197,7 @@ async fn ask(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Operator(command) => operator::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
+        Command::Witness(command) => witness::run(context, command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Up(_)
         | Command::Config(_)

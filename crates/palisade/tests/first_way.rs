@@ -99,7 +99,13 @@ fn loses_its_session(server: &Server) {
 fn stands_in_the_record(server: &Server) {
     let key = server.said("record");
     let state = server.path("witness").display().to_string();
-    let cosigned = server.json(&format!("ledger witness --state {state} --key {key} --name eye"));
+    let look = format!("ledger witness --state {state} --key {key} --name eye");
+    let stranger = server.json(&look);
+    assert_eq!(stranger.get("kept"), Some(&Value::from(false)));
+    let eye = stranger.get("key").and_then(Value::as_str).unwrap();
+    server.json(&format!("witness add {eye}"));
+    let cosigned = server.json(&look);
+    assert_eq!(cosigned.get("kept"), Some(&Value::from(true)));
     let shown = server.json("ledger show");
     assert_eq!(shown.pointer("/witnesses/0"), Some(&Value::from("eye")));
 

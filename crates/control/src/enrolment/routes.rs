@@ -35,6 +35,8 @@ struct Enrolment {
     claim: String,
     /// PKCS#10 in DER, in base64.
     csr: String,
+    /// How many events the last checkpoint has that the device remembers.
+    record_size: Option<u64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -49,6 +51,19 @@ struct Enrolled {
     /// Where to connect with MQTT.
     broker: String,
     not_after: String,
+    /// The record's state, for the device to remember.
+    record: Remember,
+}
+
+/// What a device remembers of the record, so that it cannot be shown another history later.
+#[derive(Serialize, ToSchema)]
+struct Remember {
+    /// The key that checkpoints are signed with, as a verifier key of a signed note.
+    key: String,
+    /// The newest checkpoint, a signed note; none if nothing was signed yet.
+    checkpoint: Option<String>,
+    /// Hashes in base64 that prove that it continues what the device remembers.
+    proof: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -100,7 +115,29 @@ async fn enrol(
         Found::Again(certificate) => *certificate,
         Found::Open(id, stage) => certify(&centre, &id, stage, &digest, request.key(), now).await?,
     };
-    Ok(Answer(answer(&centre, &certificate)))
+    let record = remember(&centre, body.record_size).await?;
+    Ok(Answer(answer(&centre, &certificate, record)))
+}
+
+/// Gives the record's newest checkpoint, and the proof from the one that the device remembers.
+///
+/// Where there is no proof, none is given: the device sees that, and says so.
+async fn remember(centre: &Centre, seen: Option<u64>) -> Result<Remember, Problem> {
+    let key = centre.authorities.record.clone();
+    let Some((checkpoint, note)) = centre.recorder.record().signed() else {
+        return Ok(Remember { key, checkpoint: None, proof: Vec::new() });
+    };
+    let proof = match seen {
+        Some(seen) if 0 < seen && seen < checkpoint.size => {
+            let record = Arc::clone(centre.recorder.record());
+            let prove = move || record.consistency(seen, checkpoint.size);
+            let proof = tokio::task::spawn_blocking(prove).await;
+            proof.map_err(|e| Problem::internal(&e))?.map_err(|e| Problem::internal(&e))?
+        }
+        Some(_) | None => Vec::new(),
+    };
+    let proof = proof.iter().map(ToString::to_string).collect();
+    Ok(Remember { key, checkpoint: Some(note), proof })
 }
 
 async fn find(
@@ -192,7 +229,7 @@ async fn certify(
     Ok(certificate)
 }
 
-fn answer(centre: &Centre, certificate: &Certificate) -> Enrolled {
+fn answer(centre: &Centre, certificate: &Certificate, record: Remember) -> Enrolled {
     let leaf = pem(certificate.der());
     Enrolled {
         device: certificate.device().map(ToString::to_string).unwrap_or_default(),
@@ -201,6 +238,7 @@ fn answer(centre: &Centre, certificate: &Certificate) -> Enrolled {
         root: pem(&centre.authorities.root),
         broker: centre.broker.clone(),
         not_after: certificate.not_after().to_string(),
+        record,
     }
 }
 

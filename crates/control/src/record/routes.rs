@@ -10,7 +10,7 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt as _, stream};
 use identity::Time;
 use journal::{Entry, Record, RecordError};
-use ledger::{Field, Tile, VerifierKey};
+use ledger::{Field, Tile};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -19,16 +19,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::sentence::{Told, sentence};
-use crate::body::{Json, Query};
+use crate::body::Query;
 use crate::centre::Centre;
 use crate::live::Live;
-use crate::people::{AsAdministrator, AsViewer, FORGOTTEN};
+use crate::people::{AsViewer, FORGOTTEN};
 use crate::problem::Problem;
 use crate::registry::view;
 
 /// All routes of the record.
 pub(crate) fn routes() -> OpenApiRouter<Arc<Centre>> {
-    OpenApiRouter::new()
+    super::witnesses::routes()
         .routes(routes!(events))
         .routes(routes!(device_events))
         .routes(routes!(stream))
@@ -36,7 +36,6 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Centre>> {
         .routes(routes!(key))
         .routes(routes!(consistency))
         .routes(routes!(inclusion))
-        .routes(routes!(cosign))
         .route("/v1/ledger/tile/{*path}", axum::routing::get(tile))
 }
 
@@ -306,7 +305,7 @@ struct Place {
     size: u64,
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     centre: &Centre,
     work: impl FnOnce(&Record) -> Result<T, RecordError> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -372,26 +371,4 @@ async fn tile(
     let tile: Tile = path.parse().map_err(Problem::malformed)?;
     let bytes = blocking(&centre, move |record| record.tile(tile)).await?;
     bytes.ok_or_else(|| Problem::not_found("tile", path))
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Cosigned {
-    /// The witness's verifier key.
-    key: String,
-    /// The checkpoint's note with the witness's signature.
-    note: String,
-}
-
-/// Keeps a witness's cosignature of the newest checkpoint.
-#[utoipa::path(post, path = "/v1/ledger/cosignatures", tag = "record", request_body = Cosigned,
-    responses((status = 204), (status = 400, body = Problem)))]
-async fn cosign(
-    State(centre): State<Arc<Centre>>,
-    AsAdministrator(_who): AsAdministrator,
-    Json(body): Json<Cosigned>,
-) -> Result<axum::http::StatusCode, Problem> {
-    let key: VerifierKey = body.key.parse().map_err(Problem::malformed)?;
-    blocking(&centre, move |record| record.store_cosignature(body.note.as_bytes(), &key)).await?;
-    Ok(axum::http::StatusCode::NO_CONTENT)
 }

@@ -64,6 +64,8 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
         }
         "token.made" => format!("{actor} made the token {subject} as {}", detail("role")),
         "token.revoked" => format!("{actor} revoked the token {subject}"),
+        "witness.added" => format!("{actor} added the witness {subject}"),
+        "witness.removed" => format!("{actor} removed the witness {subject}"),
         "site.added" => format!("{actor} added the site {subject}"),
         "zone.added" => format!("{actor} added the zone {subject} to {}", detail("site")),
         "kind.added" => format!("{actor} added the kind {subject}"),

@@ -12,11 +12,17 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    number: 1,
-    sqlite: include_str!("../../migrations/sqlite/0001_house.sql"),
-    postgres: include_str!("../../migrations/postgres/0001_house.sql"),
-}];
+macro_rules! migrations {
+    ($($number:literal $name:literal),* $(,)?) => {
+        &[$(Migration {
+            number: $number,
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+            postgres: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+        }),*]
+    };
+}
+
+const MIGRATIONS: &[Migration] = migrations![1 "0001_house", 2 "0002_witness"];
 
 macro_rules! migrate {
     ($connection:expr, $text:ident, $begin:literal, $blob:literal) => {{
@@ -32,7 +38,7 @@ macro_rules! migrate {
                 .fetch_all(&mut *connection)
                 .await?;
         check(&applied, |migration| migration.$text)?;
-        for migration in &MIGRATIONS[applied.len().min(MIGRATIONS.len())..] {
+        for migration in MIGRATIONS.iter().skip(applied.len()) {
             let mut transaction = connection.begin_with($begin).await?;
             sqlx::raw_sql(migration.$text).execute(&mut *transaction).await?;
             sqlx::query("insert into migration (number, digest) values ($1, $2)")

@@ -131,3 +131,35 @@ async fn many_devices_are_revoked_in_one_step_or_none() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_device_that_remembers_the_record_is_shown_how_it_went_on() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let claim = rig.add("pump-7").await;
+        let record = Arc::clone(rig.centre.recorder.record());
+        let mut live = rig.centre.live.subscribe();
+        while record.last_checkpoint().is_none() {
+            live.recv().await.unwrap();
+        }
+        let first = rig.enrol(&claim, &key(1)).await.body["record"].take();
+        let verifier: ledger::VerifierKey = first["key"].as_str().unwrap().parse().unwrap();
+        let note = first["checkpoint"].as_str().unwrap().as_bytes();
+        let mut witness = ledger::witness::Witness::new(verifier);
+        let seen = witness.handle_checkpoint(note, &[]).unwrap().size;
+        while record.last_checkpoint().is_some_and(|last| last.size == seen) {
+            live.recv().await.unwrap();
+        }
+        let csr = identity::request::Request::make(&key(1)).unwrap();
+        let csr = Base64::encode_string(&csr);
+        let body = json!({ "claim": claim, "csr": csr, "record_size": seen });
+        let again = rig.send(request(Method::POST, "/v1/enrolment", body)).await;
+        let record = &again.body["record"];
+        let hashes = record["proof"].as_array().unwrap();
+        let hashes: Vec<_> =
+            hashes.iter().map(|hash| hash.as_str().unwrap().parse().unwrap()).collect();
+        let note = record["checkpoint"].as_str().unwrap().as_bytes();
+        assert!(witness.handle_checkpoint(note, &hashes).unwrap().size > seen);
+    })
+    .await;
+}

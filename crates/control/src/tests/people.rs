@@ -35,7 +35,13 @@ impl Rig {
         self.send(request).await
     }
 
-    async fn with_token(&self, method: Method, path: &str, body: Value, token: &str) -> Answer {
+    pub(super) async fn with_token(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+        token: &str,
+    ) -> Answer {
         let mut request = request(method, path, body);
         request
             .headers_mut()
@@ -43,7 +49,7 @@ impl Rig {
         self.send(request).await
     }
 
-    async fn token(&self, role: &str) -> String {
+    pub(super) async fn token(&self, role: &str) -> String {
         let body = json!({"name": format!("{role}-bot"), "role": role, "expires_in_days": 30});
         let answer = self.post("/v1/tokens", body).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");

@@ -71,6 +71,12 @@ impl Record {
         self.history().last().cloned()
     }
 
+    /// Gives the last signed checkpoint together with its note, without cosignatures.
+    pub fn signed(&self) -> Option<(Checkpoint, String)> {
+        let history = self.history();
+        Some((history.last()?.clone(), history.last_note()?.to_string()))
+    }
+
     /// Gives the last signed checkpoint as a note, with the cosignatures it has by now.
     pub fn checkpoint_note(&self) -> Option<String> {
         let note = self.history().last_note()?.clone();
@@ -85,7 +91,11 @@ impl Record {
     }
 
     /// Stores a witness's cosignature of one of our checkpoints, unless a newer one is cosigned.
-    pub fn store_cosignature(&self, note: &[u8], witness: &VerifierKey) -> Result<(), RecordError> {
+    pub fn store_cosignature(
+        &self,
+        note: &[u8],
+        witness: &VerifierKey,
+    ) -> Result<Checkpoint, RecordError> {
         let note = Note::parse(note)?;
         let checkpoint = Checkpoint::of_note(&note, &self.key)?;
         note.cosigned_at(witness)?;
@@ -102,7 +112,7 @@ impl Record {
                 if Checkpoint::of_note(&kept, &self.key)
                     .is_ok_and(|kept| kept.size > checkpoint.size) =>
             {
-                return Ok(());
+                return Ok(checkpoint);
             }
             _ => Note {
                 text: note.text.clone(),
@@ -113,7 +123,8 @@ impl Record {
         kept.signatures.extend(note.signatures.into_iter().filter(theirs));
         let path = self.dir.join(COSIGNED);
         let replaced: io::Result<()> = disk::replace(&path, kept.to_string().as_bytes());
-        replaced.map_err(|source| RecordError::Io { path, source })
+        replaced.map_err(|source| RecordError::Io { path, source })?;
+        Ok(checkpoint)
     }
 
     /// Checks that a checkpoint is one of these events.

@@ -2,11 +2,12 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::Context;
-use super::output::{Tone, items, number, plain};
+use super::output::{Tone, items, number, plain, text};
 use crate::exit::{Exit, Failure};
 use crate::folder::{Folder, FolderError, State, private};
 use crate::{clock, sandbox};
@@ -32,8 +33,11 @@ struct Check {
     fix: String,
 }
 
+/// So long after the last look of any witness somebody should ask why.
+const LONG_UNSEEN: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Every id, in the order of the checks; scripts rely on them.
-const IDS: [&str; 11] = [
+const IDS: [&str; 12] = [
     "data-folder",
     "data-folder-mode",
     "master-key-mode",
@@ -45,6 +49,7 @@ const IDS: [&str; 11] = [
     "ports",
     "server",
     "ledger-tail",
+    "witness",
 ];
 
 /// Checks everything; ends with an error code if something is bad.
@@ -70,6 +75,10 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
     checks.push(match &running {
         Ok(_) => ledger_tail(context).await,
         Err(_) => skipped("ledger-tail", "the server does not answer"),
+    });
+    checks.push(match &running {
+        Ok(_) => witness(context).await,
+        Err(_) => skipped("witness", "the server does not answer"),
     });
     print(context, &checks)
 }
@@ -242,6 +251,25 @@ async fn ledger_tail(context: &Context) -> Check {
     match events.saturating_sub(signed) > 20_000 {
         true => bad(ID, &found, "custody does not sign: look into the server's log"),
         false => good(ID, &found),
+    }
+}
+
+/// A record that nobody else watches can be put back to an earlier state unseen.
+async fn witness(context: &Context) -> Check {
+    const ID: &str = "witness";
+    const FIX: &str = "run `palisade ledger witness` on another machine; see docs/record.md";
+    let witnesses = async { context.client()?.get("/v1/ledger/witnesses").await };
+    let witnesses = match witnesses.await {
+        Ok(page) => page,
+        Err(failure) => return bad(ID, &failure.line(), "look into the server's log"),
+    };
+    let seen = |item: &serde_json::Value| text(item, "/seen").parse::<identity::Time>().ok();
+    match items(&witnesses).iter().filter_map(seen).max() {
+        None => warn(ID, "nobody else watches the record", FIX),
+        Some(last) if last.plus(LONG_UNSEEN) < clock::now() => {
+            warn(ID, &format!("no witness has looked since {last}"), FIX)
+        }
+        Some(last) => good(ID, &format!("one looked at {last}")),
     }
 }
 

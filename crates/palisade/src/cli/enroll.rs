@@ -2,6 +2,9 @@
 //!
 //! The key is made here and never leaves. It is on the disk before anything is asked, so that an
 //! answer that was lost can be asked for again with the same claim and key.
+//!
+//! The device is a small witness of the record too: it remembers the checkpoint that it is shown,
+//! and says so if a later one does not continue it.
 
 use std::fs;
 use std::io::Read;
@@ -21,6 +24,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Context;
+use super::memory::Memory;
 use super::output::{moment, text};
 use crate::client::{Client, Pin, Place};
 use crate::exit::{Exit, Failure, OrExit};
@@ -57,12 +61,19 @@ pub(crate) async fn run(context: &Context, enroll: &Enroll) -> Result<Exit, Fail
     let place = Place::remote(server, Pin::Fingerprint(claim.root()))?;
     let key = device_key(&enroll.out)?;
     let csr = Request::make(&key)?;
-    let body = json!({ "claim": *claim.text(), "csr": Base64::encode_string(&csr) });
+    let mut body = json!({ "claim": *claim.text(), "csr": Base64::encode_string(&csr) });
+    let memory = Memory::at(&enroll.out);
+    if let (Some(seen), Some(fields)) = (memory.size()?, body.as_object_mut()) {
+        fields.insert("record_size".into(), seen.into());
+    }
     let client = Client::remote(place, None);
     let answer = client.send(Method::POST, "/v1/enrolment", Some(body)).await?;
     let enrolled = check(&answer, &claim, &key)?;
     write(&enroll.out, &enrolled)?;
-    tell(context, enroll, &answer, &enrolled)
+    let remembered = memory.take(answer.get("record").unwrap_or(&Value::Null));
+    tell(context, enroll, &answer, &enrolled)?;
+    // The certificate is good whatever the record is: it is kept, and the evidence beside it.
+    remembered.map(|()| Exit::Ok)
 }
 
 fn tell(
@@ -70,7 +81,7 @@ fn tell(
     enroll: &Enroll,
     answer: &Value,
     enrolled: &Enrolled,
-) -> Result<Exit, Failure> {
+) -> Result<(), Failure> {
     let out = &context.output;
     let folder = enroll.out.display().to_string();
     if out.is_json() {
@@ -78,7 +89,7 @@ fn tell(
             "device": enrolled.device, "broker": enrolled.broker, "folder": folder,
             "not_after": text(answer, "/not_after"),
         }))?;
-        return Ok(Exit::Ok);
+        return Ok(());
     }
     out.pairs(&[
         ("device", enrolled.device.clone()),
@@ -87,7 +98,7 @@ fn tell(
         ("files", folder.clone()),
     ])?;
     out.note(&format!("the options for an ordinary client are in {folder}/mosquitto.conf"));
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 /// Reads the claim; text on a command line is seen by others, so a file is better.

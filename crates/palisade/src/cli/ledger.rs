@@ -184,19 +184,35 @@ async fn watch(context: &Context, client: &Client, witness: &Witness) -> Result<
     let mut note = Note::parse(&note).or_exit(Exit::Unverified)?;
     note.signatures.push(note.cosign(&witness.name, clock::now(), &signer)?);
     let own = VerifierKey::witness(&witness.name, signer.public_key())?.to_string();
-    let body = json!({ "key": own, "note": note.to_string() });
-    client.send(Method::POST, "/v1/ledger/cosignatures", Some(body)).await?;
+    let body = json!({ "note": note.to_string() });
+    let left = client.send(Method::POST, "/v1/ledger/cosignatures", Some(body)).await;
     let out = &context.output;
+    let is_kept = match left {
+        Ok(_) => true,
+        // What it saw is remembered here all the same; that is what tells a fork.
+        Err(failure) if failure.exit == Exit::Conflict => {
+            out.note("the server keeps no cosignature of this witness yet; an administrator says:");
+            out.note(&format!("  palisade witness add {own}"));
+            false
+        }
+        Err(failure) => return Err(failure),
+    };
     let (size, root) = (checkpoint.size, checkpoint.root.to_string());
+    let verb = if is_kept { "cosigned" } else { "saw" };
     match out.is_json() {
-        true => out.json(&json!({ "size": size, "root": root, "key": own })),
-        false => out.line(&format!("cosigned {size} events with root {root}")),
+        true => out.json(&json!({ "size": size, "root": root, "key": own, "kept": is_kept })),
+        false => out.line(&format!("{verb} {size} events with root {root}")),
     }
 }
 
 async fn proof(client: &Client, from: u64, to: u64) -> Result<Vec<Hash>, Failure> {
     let answer = client.get(&format!("/v1/ledger/consistency?from={from}&to={to}")).await?;
-    let hashes = answer.get("hashes").and_then(Value::as_array);
+    hashes(answer.get("hashes"))
+}
+
+/// Reads the hashes of a proof.
+pub(super) fn hashes(answer: Option<&Value>) -> Result<Vec<Hash>, Failure> {
+    let hashes = answer.and_then(Value::as_array);
     let hashes = hashes.ok_or_else(|| Failure::new(Exit::Unverified, "the proof has no hashes"))?;
     let parse = |hash: &Value| hash.as_str().unwrap_or_default().parse();
     hashes.iter().map(parse).collect::<Result<_, _>>().or_exit(Exit::Unverified)
