@@ -1,10 +1,6 @@
-//! A certificate request.
+//! A certificate request in DER.
 #![no_main]
 
-use identity::key::pure;
-use identity::request::Request;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|der: &[u8]| {
-    let _ = Request::parse(der, pure::ALL);
-});
+fuzz_target!(|bytes: &[u8]| identity::fuzz::request(bytes));

@@ -1,6 +1,7 @@
 //! The daily verbs of the workspace, so that nothing need be installed for them.
-#![allow(clippy::print_stdout, reason = "a tool for its terminal")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for its terminal")]
 
+mod bench;
 mod browser;
 mod deny;
 mod soak;
@@ -23,6 +24,14 @@ enum Verb {
     Browser,
     /// The same, and writes the pictures of `docs/img`.
     Pictures,
+    /// Measures ours and a peer side by side, and prints one table.
+    Bench {
+        /// What.
+        name: bench::Bench,
+        /// One line of JSON for each figure instead.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs the full count of a test that the ordinary tests run in a reduction.
     Soak {
         /// Which.
@@ -41,6 +50,7 @@ fn main() -> Result<()> {
         Verb::Openapi => openapi(),
         Verb::Browser => browser::run(&root().join("target/img")),
         Verb::Pictures => browser::run(&root().join("docs/img")),
+        Verb::Bench { name, json } => bench::run(name, json),
         Verb::Soak { name, seed } => soak::run(name, seed),
         Verb::Deny => deny::run(),
     }

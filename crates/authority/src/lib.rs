@@ -10,6 +10,7 @@ mod bound;
 pub mod cache;
 mod compile;
 pub mod explanation;
+pub mod fuzz;
 mod mention;
 mod problem;
 mod rule;

@@ -6,15 +6,16 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Router, routing};
 use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::centre::Centre;
-use crate::people::AsViewer;
-use crate::{console, enrolment, people, policies, record, registry, response};
+use crate::people::{AsViewer, Remote};
+use crate::problem::Problem;
+use crate::{backup, console, enrolment, people, policies, record, registry, response};
 
 /// The largest body that is read.
 const MAX_BODY: usize = 1024 * 1024;
@@ -37,6 +38,7 @@ fn described() -> OpenApiRouter<Arc<Centre>> {
         .merge(response::routes())
         .merge(policies::routes())
         .merge(record::routes())
+        .merge(backup::routes())
 }
 
 /// Describes the API in OpenAPI 3.1.
@@ -83,18 +85,18 @@ async fn metrics(State(centre): State<Arc<Centre>>, AsViewer(_who): AsViewer) ->
 async fn around(State(centre): State<Arc<Centre>>, request: Request, next: Next) -> Response {
     centre.metrics.request();
     let api = request.uri().path().starts_with("/v1/");
-    let streams = request.uri().path() == "/v1/events/stream";
+    let streams = ["/v1/events/stream", backup::STORE].contains(&request.uri().path());
+    let from = request.extensions().get::<Remote>().map(|Remote(ip)| *ip);
+    let refused = from.and_then(|from| centre.guesses.request(from).err());
     let answering = next.run(request);
-    let mut response = if streams {
+    let mut response = if let Some(refused) = refused {
+        refused.into_response()
+    } else if streams {
         answering.await
     } else {
         match tokio::time::timeout(TIMEOUT, answering).await {
             Ok(response) => response,
-            Err(_) => {
-                use axum::response::IntoResponse as _;
-                crate::problem::Problem::unavailable("the request took too long; try again")
-                    .into_response()
-            }
+            Err(_) => Problem::unavailable("the request took too long; try again").into_response(),
         }
     };
     let fixed = [

@@ -36,9 +36,11 @@ pub(crate) struct Centre {
     pub(crate) guesses: people::Guesses,
     /// How many sessions each device has open, as the gateway told.
     pub(crate) sessions: Mutex<BTreeMap<DeviceId, u64>>,
-    pub(crate) broker: String,
+    pub(crate) addresses: crate::Addresses,
     pub(crate) version: &'static str,
     pub(crate) metrics: crate::metrics::Metrics,
+    /// Where the store is copied for backups.
+    pub(crate) desk: crate::backup::Desk,
 }
 
 /// What changed in the registry, for the gateways.

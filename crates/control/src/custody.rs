@@ -5,6 +5,7 @@
 //! and a checkpoint of the record is signed only if it continues the last one that was.
 
 mod client;
+pub(crate) mod fuzz;
 mod keys;
 mod protocol;
 

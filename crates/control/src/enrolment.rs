@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::store::{Connection, params};
 
 pub(crate) use issue::{finish_intents, server_certificate};
-pub(crate) use routes::routes;
+pub(crate) use routes::{READS, routes};
 
 /// How long a claim is good.
 const CLAIM: Duration = Duration::from_secs(7 * 24 * 3600);

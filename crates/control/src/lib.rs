@@ -3,7 +3,9 @@
 //! Each capability has its own folder with up to three rooms: its routes, its queries, its job.
 //! [`custody`] is a process of its own; [`run`] is the other one, and holds no signing key.
 
+pub mod backup;
 pub mod custody;
+pub mod fuzz;
 
 mod api;
 mod body;
@@ -41,6 +43,7 @@ use zeroize::Zeroizing;
 pub use api::description;
 pub use store::StoreError;
 
+use backup::{Desk, Restored};
 use centre::Centre;
 use custody::Custody;
 use record::{Actor, Draft};
@@ -64,13 +67,22 @@ pub struct Setup {
     pub local: UnixListener,
     /// The names under which servers are reached; the first is the common name.
     pub names: Vec<ServerName>,
-    /// Where devices connect, as `host:port`.
-    pub broker: String,
+    /// Where devices are told to go.
+    pub addresses: Addresses,
     /// Whether to make a sign-in link where nobody can sign in yet. Not when control was started
     /// anew by itself: the link that was shown stays good.
     pub invite: bool,
     /// The program's version.
     pub version: &'static str,
+}
+
+/// Where devices and people are told to go.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// Console and API, as `https://host:port`.
+    pub server: String,
+    /// The broker, as `host:port`.
+    pub broker: String,
 }
 
 /// What control says when it serves.
@@ -102,10 +114,10 @@ pub async fn run(
             .await
             .context("cannot use the store")?,
     };
-    let ledger = setup.folder.join("ledger");
     let secret = SealingKey::new(&setup.secret);
     let (centre, moves) =
-        assemble(custody, store.clone(), ledger, secret, setup.broker, setup.version).await?;
+        assemble(custody, store.clone(), setup.folder, secret, setup.addresses, setup.version)
+            .await?;
     let root = centre.root;
     let sign_in_link = first_steps(&centre, setup.invite).await?;
     serve(
@@ -140,13 +152,14 @@ pub async fn run(
 async fn assemble(
     custody: Custody,
     store: Store,
-    ledger: PathBuf,
+    folder: PathBuf,
     secret: SealingKey,
-    broker: String,
+    addresses: Addresses,
     version: &'static str,
 ) -> anyhow::Result<(Arc<Centre>, mpsc::Receiver<centre::Moved>)> {
     let authorities = custody.describe().await.context("custody does not answer")?;
     let key: VerifierKey = authorities.record.parse().context("custody's record key")?;
+    let ledger = folder.join("ledger");
     let open = move || journal::Record::open(&ledger, key, journal::Options::default());
     let (record, recovery) =
         tokio::task::spawn_blocking(open).await?.context("cannot use the record")?;
@@ -156,7 +169,12 @@ async fn assemble(
     }
     let (live, _) = broadcast::channel(live::BACKLOG);
     let record = Arc::new(record);
-    let recorder = record::start(record, store.clone(), custody.clone(), live.clone()).await?;
+    let restored = Restored::read(&folder)?;
+    record::reconcile(&record, &store, &secret, restored.as_ref(), clock::now()).await?;
+    if restored.is_some() {
+        Restored::remove(&folder)?;
+    }
+    let recorder = record::start(record, store.clone(), custody.clone(), live.clone());
     let now = clock::now();
     let abandoned = enrolment::finish_intents(&store).await?;
     if abandoned > 0 {
@@ -184,9 +202,10 @@ async fn assemble(
         people: RwLock::new(people),
         guesses: people::Guesses::new(),
         sessions: Mutex::default(),
-        broker,
+        addresses,
         version,
         metrics: metrics::Metrics::new(),
+        desk: Desk::in_folder(folder).context("cannot use control's folder")?,
     };
     Ok((Arc::new(centre), moves))
 }

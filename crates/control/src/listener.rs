@@ -1,6 +1,12 @@
 //! The two ways in: HTTPS for browsers, devices and programs, and a local socket for the command
 //! line, whose peer is administrator by the socket's permissions.
+//!
+//! What a stranger can hold is bounded: places by its network, time by what it does with them.
 
+mod activity;
+pub(crate) mod place;
+
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +14,19 @@ use anyhow::Context as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use axum::Router;
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use identity::PublicKey;
 use identity::certificate::ServerName;
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use tracing::{debug, info, warn};
@@ -26,14 +35,19 @@ use crate::centre::Centre;
 use crate::enrolment::server_certificate;
 use crate::people::{Local, Remote};
 
-/// Connections that are served at once.
-const MAX_CONNECTIONS: usize = 2048;
+use activity::Activity;
+use place::Places;
+
 /// How often the server's certificate, valid for 90 days, is renewed.
 const RENEW: Duration = Duration::from_secs(24 * 3600);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a peer may take to send the head of a request.
+/// How long a peer may take to send the head of a request, and a new connection to begin one.
 const HEADERS: Duration = Duration::from_secs(15);
+/// How long a connection without a request is kept.
+const IDLE: Duration = Duration::from_secs(75);
+/// How long sent bytes may go unacknowledged, or a peer may take nothing in.
+const UNREAD: Duration = Duration::from_secs(30);
 
 /// Makes the server's key and has its certificate signed; the key never leaves this process.
 pub(crate) async fn tls(
@@ -95,9 +109,8 @@ pub(crate) async fn https(
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new();
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopped(&mut stop) => return,
@@ -107,11 +120,15 @@ pub(crate) async fn https(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        // Whoever finds no place is turned away at once, so that the next in line may find one.
+        let Some(place) = places.take(peer.ip()) else { continue };
         let acceptor = TlsAcceptor::from(Arc::clone(&config.borrow()));
         let (router, stop) = (router.clone(), stop.clone());
         tokio::spawn(async move {
             let _place = place;
             let _ = stream.set_nodelay(true);
+            let unread = u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX);
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, unread);
             match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let router = router.layer(axum::Extension(Remote(peer.ip())));
@@ -151,18 +168,70 @@ where
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
-    let service = TowerToHyperService::new(router.map_request(
-        |request: hyper::Request<hyper::body::Incoming>| request.map(axum::body::Body::new),
-    ));
+    let activity = Activity::new();
+    let turns = Arc::clone(&activity);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let turn = turns.turn();
+        let answering = router.clone().oneshot(request.map(Body::new));
+        async move {
+            let response = answering.await?;
+            Ok::<_, Infallible>(response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _held_to_the_end = &turn;
+                    frame
+                }))
+            }))
+        }
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         result = connection.as_mut() => if let Err(error) = result {
             debug!(%error, "a connection ended badly");
         },
+        () = activity.idle(HEADERS, IDLE) => {
+            // A peer that still says nothing gets no more than this.
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(Duration::from_secs(1), connection).await;
+        }
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
+    fn serving() -> (tokio::io::DuplexStream, watch::Sender<bool>) {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        let (stop, stopping) = watch::channel(false);
+        let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
+        tokio::spawn(serve(theirs, router, stopping));
+        (ours, stop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_nothing_is_closed() {
+        let (mut peer, _stop) = serving();
+        let begun = Instant::now();
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).await.unwrap();
+        assert!((HEADERS..HEADERS * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_asked_is_closed_when_it_rests() {
+        let (mut peer, _stop) = serving();
+        peer.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let begun = Instant::now();
+        let mut answer = Vec::new();
+        peer.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"here"));
+        assert!(begun.elapsed() <= IDLE * 2, "{:?}", begun.elapsed());
     }
 }

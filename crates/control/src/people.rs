@@ -8,9 +8,9 @@ mod routes;
 mod store;
 
 pub(crate) use access::{
-    Address, AsAdministrator, AsOperator, AsViewer, Local, Principal, Remote, Role,
+    Address, AsAdministrator, AsOperator, AsViewer, FromHere, Local, Principal, Remote, Role,
 };
 pub(crate) use guesses::Guesses;
 pub(crate) use keys::{Keyring, load_keys};
-pub(crate) use routes::{administrator_link, routes};
-pub(crate) use store::FORGOTTEN;
+pub(crate) use routes::{READS, administrator_link, routes};
+pub(crate) use store::{FORGOTTEN, forget_operator};

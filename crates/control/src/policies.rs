@@ -13,7 +13,7 @@ use policy::{Namespaces, PolicySet};
 use crate::store::{Connection, Row, StoreError, params};
 
 pub(crate) use decisions::{forget_old, keep};
-pub(crate) use routes::{explain, routes};
+pub(crate) use routes::{READS, explain, routes};
 
 /// The policy in force, compiled, with what is told of it.
 pub(crate) struct Rules {

@@ -28,7 +28,13 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), code }
+        let detail = one_line(detail.into());
+        Self { kind: "about:blank", title, status: status.as_u16(), detail, code }
+    }
+
+    /// Lends what is said of it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The request does not parse.
@@ -74,6 +80,24 @@ impl Problem {
     }
 }
 
+/// The most characters of a detail: it may quote what a stranger sent.
+pub(crate) const MAX_DETAIL: usize = 1000;
+
+/// Puts a detail on one line of bounded length.
+fn one_line(detail: String) -> String {
+    let is_plain = |text: &str| text.len() <= MAX_DETAIL && !text.chars().any(char::is_control);
+    if is_plain(&detail) {
+        return detail;
+    }
+    let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line: String = detail.chars().take(MAX_DETAIL).map(on_one_line).collect();
+    if detail.chars().nth(MAX_DETAIL).is_some() {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         Self::internal(&error)
@@ -97,6 +121,26 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(self)).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let soon = HeaderValue::from_static("10");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_one_line_of_bounded_length_whatever_it_quotes() {
+        let told = |detail: &str| Problem::malformed(detail).detail;
+        assert_eq!(told("a name holds `/`"), "a name holds `/`");
+        assert_eq!(told("unknown field `a\r\n\u{1b}[2J`"), "unknown field `a   [2J`");
+        let endless = told(&"ü".repeat(100_000));
+        assert_eq!(endless.chars().count(), MAX_DETAIL);
+        assert!(endless.ends_with("ü…"));
+        assert_eq!(told(&"ü".repeat(MAX_DETAIL)), "ü".repeat(MAX_DETAIL));
     }
 }

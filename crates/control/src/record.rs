@@ -3,6 +3,7 @@
 
 pub(crate) mod draft;
 mod job;
+mod reconcile;
 mod routes;
 pub(crate) mod sentence;
 mod witnesses;
@@ -11,7 +12,8 @@ use crate::store::{Connection, StoreError, params};
 
 pub(crate) use draft::{Actor, Draft, PERSON, Seal};
 pub(crate) use job::{Recorder, start};
-pub(crate) use routes::routes;
+pub(crate) use reconcile::{reconcile, recorded};
+pub(crate) use routes::{READS, routes};
 
 /// Puts an event into the outbox of the transaction that changes what it tells of.
 pub(crate) async fn put(c: &mut Connection<'_>, event: &ledger::Event) -> Result<(), StoreError> {

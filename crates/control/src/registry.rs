@@ -6,4 +6,4 @@ pub(crate) mod places;
 mod routes;
 pub(crate) mod view;
 
-pub(crate) use routes::routes;
+pub(crate) use routes::{READS, routes};

@@ -13,7 +13,7 @@ use crate::registry::attention::{self, Severity};
 use crate::registry::device;
 use crate::store::{Connection, params};
 
-pub(crate) use routes::routes;
+pub(crate) use routes::{READS, routes};
 
 /// Takes all certificates of a device out of force; gives how many there were.
 pub(crate) async fn revoke(

@@ -3,7 +3,7 @@
 
 mod observed;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -154,21 +154,18 @@ async fn changes(
         let policy = centre.rules.borrow().policy.clone();
         deltas.push(Delta::Policy(Box::new(policy)));
     }
+    let ids: Vec<&DeviceId> = ids.into_iter().collect();
     let mut read = centre.store.read().await?;
     let mut c = read.connection();
-    let mut revoked = Vec::new();
-    for id in ids {
-        let sql = "select fingerprint from certificate where device = $1 and state = 'revoked' and not_after > $2";
-        let rows = c.rows(sql, params![id, now]).await?;
-        revoked.extend(
-            rows.iter().map(|row| device::fingerprint(row, 0)).collect::<Result<Vec<_>, _>>()?,
-        );
-        deltas.push(match device::standing(&mut c, id).await? {
-            Some(standing) => Delta::Device(Box::new(standing)),
-            None => Delta::Gone(id.clone()),
-        });
-    }
+    let revoked = device::revoked_of(&mut c, &ids, now).await?;
+    let standings = device::standings_of(&mut c, &ids).await?;
     drop(read);
+    let mut standings: BTreeMap<_, _> =
+        standings.into_iter().map(|standing| (standing.id.clone(), standing)).collect();
+    deltas.extend(ids.into_iter().map(|id| match standings.remove(id) {
+        Some(standing) => Delta::Device(Box::new(standing)),
+        None => Delta::Gone(id.clone()),
+    }));
     if !revoked.is_empty() {
         // First, so that whoever reads the changes in order knows why a certificate went.
         deltas.insert(0, Delta::Revoked(revoked));

@@ -107,6 +107,15 @@ impl Store {
         }
     }
 
+    /// Takes out of the store's files, as far as they are ours, what was deleted from it.
+    pub(crate) async fn forget_deleted(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Lite(lite) => lite.empty_log().await,
+            // When old rows go is for that server to say.
+            Self::Pg(_) => Ok(()),
+        }
+    }
+
     /// Ends all connections; what was committed stays.
     pub(crate) async fn close(&self) {
         match self {

@@ -5,6 +5,7 @@ mod people;
 mod policy;
 mod record;
 mod registry;
+mod restore;
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub(crate) struct Rig {
     pub(crate) moves: mpsc::Receiver<Moved>,
     /// The first administrator's link.
     pub(crate) link: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What a call answered.
@@ -57,13 +58,16 @@ pub(crate) async fn rig(store: Store) -> Rig {
     std::thread::spawn(move || custody::serve(custodian, theirs));
     let custody = Custody::start(ours).unwrap();
     let sealing = SealingKey::new(&Zeroizing::new([8; 32]));
-    let ledger = folder.path().join("ledger");
-    let broker = "broker.test:8883".to_owned();
+    let control = folder.path().to_path_buf();
+    let addresses = crate::Addresses {
+        server: "https://broker.test:8443".to_owned(),
+        broker: "broker.test:8883".to_owned(),
+    };
     let (centre, moves) =
-        crate::assemble(custody, store, ledger, sealing, broker, "0.0.0").await.unwrap();
+        crate::assemble(custody, store, control, sealing, addresses, "0.0.0").await.unwrap();
     let link = crate::first_steps(&centre, true).await.unwrap().unwrap();
     let router = crate::api::router(Arc::clone(&centre));
-    Rig { centre, router, moves, link, _folder: folder }
+    Rig { centre, router, moves, link, folder }
 }
 
 impl Rig {

@@ -20,6 +20,7 @@ use coset::{
 };
 use minicbor::{Decode, Encode};
 
+use crate::excerpt;
 use crate::key::{Algorithm, PublicKey, SignError, Signer};
 use crate::time::Time;
 
@@ -126,7 +127,7 @@ impl<T: Document> Signed<T> {
             Some(ContentType::Text(found)) if found.strip_prefix(TREE) == Some(T::CONTEXT) => (),
             found => {
                 let found = match found {
-                    Some(ContentType::Text(text)) => text.chars().take(64).collect(),
+                    Some(ContentType::Text(text)) => excerpt(text),
                     Some(ContentType::Assigned(_)) => "a number".to_string(),
                     None => "nothing".to_string(),
                 };

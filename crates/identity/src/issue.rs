@@ -67,8 +67,8 @@ pub struct Issuer {
 /// The bytes of a certificate that is not signed yet, built from an intent and linted.
 #[derive(Debug)]
 pub struct ToBeSigned {
-    der: Vec<u8>,
-    algorithm: Algorithm,
+    pub(crate) der: Vec<u8>,
+    pub(crate) algorithm: Algorithm,
 }
 
 /// An intent that no certificate may be made of.
@@ -177,7 +177,11 @@ fn plain(c: char) -> bool {
 fn fits_holder(intent: &Intent) -> bool {
     match &intent.holder {
         Holder::Device(id) => id.as_str() == intent.common_name,
-        Holder::Server(names) => !names.is_empty() && names.len() <= 32,
+        Holder::Server(names) => {
+            // Names come over a link as texts; one that no client can ask for is none.
+            let plain = |name: &ServerName| name.to_string().parse().as_ref() == Ok(name);
+            !names.is_empty() && names.len() <= 32 && names.iter().all(plain)
+        }
         Holder::Authority { path_len } => *path_len <= 2,
         Holder::Stranger => false,
     }

@@ -183,6 +183,21 @@ fn the_lint_refuses_what_would_be_wrong() {
 }
 
 #[test]
+fn a_server_is_certified_under_names_that_can_be_asked_for_only() {
+    let house = house();
+    let build = |name: &str| {
+        let names = vec![ServerName::Dns(name.into())];
+        intent(Holder::Server(names), "palisade.example", &key(4)).build(&house.issuing.issuer)
+    };
+    assert!(build("palisade.example").is_ok());
+    for name in ["", "*", "*.example", "a b", "a.example\n", "A.example", "192.0.2.7", "é.example"]
+    {
+        let refused = IssueError::Lint("its names do not fit its holder");
+        assert_eq!(build(name).unwrap_err(), refused, "{name:?}");
+    }
+}
+
+#[test]
 fn openssl_agrees_with_what_is_issued() {
     let Ok(version) = std::process::Command::new("openssl").arg("version").output() else {
         eprintln!("skipped: no openssl on this machine");

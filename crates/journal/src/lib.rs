@@ -6,6 +6,7 @@
 //! runtime: an edge hands in a completion and wraps it as it likes.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod backup;
 mod committer;
 mod disk;
 pub mod frame;

@@ -1,26 +1,55 @@
 //! Sealing at rest: one master key, a key for each role derived from it, envelopes around secrets.
 //!
-//! The master key lies in one file that only its owner may read, bare or wrapped by a passphrase.
-//! Roles never see it: the supervisor derives each role's key and hands over that alone.
-//! Keys have no `Debug` and no `Clone`, and are wiped when dropped.
+//! The master key lies in one file that only its owner may read: bare, or wrapped by a passphrase
+//! or by a keeper, which is hardware that this crate knows as a trait only. Roles never see it: the
+//! supervisor derives each role's key and hands over that alone. Keys have no `Debug` and no
+//! `Clone`, and are wiped when dropped.
 
+pub(crate) mod file;
+mod keeper;
 mod master;
 mod sealing;
 
+use std::fmt;
 use std::path::PathBuf;
 
 pub use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
+pub use keeper::{Keeper, KeeperError, Kind};
 pub use master::MasterKey;
 pub use sealing::{SealingKey, key_id};
 
-/// How the master key's file is unlocked.
-pub enum Unlock {
+/// How the master key's file is unlocked, with what that takes.
+pub enum Unlock<'a> {
     /// The file itself is the key: whoever can read it can read all.
     KeyFile,
     /// The file holds the key wrapped by a passphrase (argon2id).
-    Passphrase(Zeroizing<String>),
+    Passphrase(&'a str),
+    /// The file holds the key wrapped by what only this keeper has.
+    Keeper(&'a dyn Keeper),
+}
+
+/// How a master key's file says that it is unlocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The file itself is the key.
+    KeyFile,
+    /// By a passphrase.
+    Passphrase,
+    /// By a keeper of this kind.
+    Keeper(Kind),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeyFile => "is the bare key",
+            Self::Passphrase => "is wrapped by a passphrase",
+            Self::Keeper(Kind::Pkcs11) => "is wrapped by a key on a PKCS#11 token",
+            Self::Keeper(Kind::Tpm) => "is sealed by a TPM",
+        })
+    }
 }
 
 /// A key can't be had, or something does not seal or open.
@@ -64,15 +93,16 @@ pub enum VaultError {
         why: &'static str,
     },
     /// The file is unlocked in another way.
-    #[error("`{}` {found}; {advice}", .path.display())]
+    #[error("`{}` {found}", .path.display())]
     OtherUnlock {
         /// Which.
         path: PathBuf,
-        /// How the file is.
-        found: &'static str,
-        /// What to do.
-        advice: &'static str,
+        /// How the file is unlocked.
+        found: Way,
     },
+    /// The keeper does not do it.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
     /// The passphrase is wrong.
     #[error("the passphrase does not unlock `{}`", .0.display())]
     WrongPassphrase(PathBuf),

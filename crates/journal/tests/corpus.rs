@@ -6,10 +6,12 @@ use std::path::Path;
 
 #[test]
 fn no_file_of_the_corpora_breaks_a_parser() {
-    let targets: [(&str, Target); 3] = [
+    let targets: [(&str, Target); 5] = [
         ("segment", journal::fuzz::segment),
         ("frames", journal::fuzz::frames),
         ("history", journal::fuzz::history),
+        ("backup", journal::fuzz::backup),
+        ("key", journal::fuzz::key),
     ];
     for (name, target) in targets {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);

@@ -93,7 +93,7 @@ pub enum EventError {
     #[error("a decision id has `{0}` bytes, more than 32")]
     LongDecision(usize),
     /// A detail's name is empty, too long or no plain word.
-    #[error("`{0}` can't name a detail; use at most 64 bytes of `a-z A-Z 0-9 . _ -`")]
+    #[error("`{}` can't name a detail; use at most 64 bytes of `a-z A-Z 0-9 . _ -`", identity::excerpt(.0))]
     DetailName(String),
     /// The whole event is too long.
     #[error("an event has `{0}` bytes, more than 16384; leave details out")]

@@ -11,7 +11,7 @@ use core::str::FromStr;
 
 use base64ct::{Base64, Encoding};
 use identity::key::Algorithm;
-use identity::{PublicKey, SignError, Signer, Time};
+use identity::{PublicKey, SignError, Signer, Time, excerpt};
 use sha2::{Digest, Sha256};
 
 /// A text and the signatures under it, none of them checked yet.
@@ -60,8 +60,8 @@ pub enum NoteError {
     /// It has not the form of a note.
     #[error("this is no signed note: {0}")]
     Malformed(&'static str),
-    /// A signer's name is empty or has a space or plus.
-    #[error("`{0}` can't name a signer; leave out spaces and `+`")]
+    /// A signer's name is empty or has a space, a control character or a plus.
+    #[error("`{}` can't name a signer; leave out spaces, control characters and `+`", excerpt(.0))]
     Name(String),
     /// A verifier key's text is not one.
     #[error("this is no verifier key (`name+hash+base64`): {0}")]
@@ -79,7 +79,7 @@ pub enum NoteError {
     #[error("this is no checkpoint: {0}")]
     Checkpoint(&'static str),
     /// The checkpoint is of another log.
-    #[error("this is a checkpoint of `{found}`, not of `{expected}`")]
+    #[error("this is a checkpoint of `{}`, not of `{expected}`", excerpt(.found))]
     Origin {
         /// Whose it is.
         found: String,
@@ -225,7 +225,7 @@ impl fmt::Display for Signature {
 }
 
 fn signer_name(name: &str) -> Result<&str, NoteError> {
-    let is_bad = |c: char| c.is_whitespace() || c == '+' || c < ' ';
+    let is_bad = |c: char| c.is_whitespace() || c == '+' || c.is_control();
     if name.is_empty() || name.contains(is_bad) {
         Err(NoteError::Name(name.to_string()))
     } else {

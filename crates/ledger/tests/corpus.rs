@@ -6,11 +6,12 @@ use std::path::Path;
 
 #[test]
 fn no_file_of_the_corpora_breaks_a_parser() {
-    let targets: [(&str, Target); 4] = [
+    let targets: [(&str, Target); 5] = [
         ("event", ledger::fuzz::event),
         ("note", ledger::fuzz::note),
         ("verifier_key", ledger::fuzz::verifier_key),
         ("tile", ledger::fuzz::tile),
+        ("proof", ledger::fuzz::proof),
     ];
     for (name, target) in targets {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);

@@ -9,6 +9,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod broker;
+pub mod fuzz;
 pub mod mqtt;
 pub mod router;
 pub mod text;

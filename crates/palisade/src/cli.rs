@@ -1,6 +1,6 @@
 //! The command line: nouns and verbs, one file per noun.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -12,11 +12,13 @@ use crate::exit::{Exit, Failure, OrExit};
 use crate::folder::Folder;
 use output::Output;
 
+mod backup;
 mod config;
 mod device;
 mod doctor;
 mod enroll;
 mod events;
+mod key;
 mod ledger;
 mod manual;
 mod memory;
@@ -108,6 +110,12 @@ enum Command {
     /// Who else watches the record
     #[command(subcommand)]
     Witness(witness::Command),
+    /// The master key, and what unlocks it
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Copies of all that this installation is, and the way back
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Settings
     #[command(subcommand)]
     Config(config::Command),
@@ -135,6 +143,9 @@ pub(crate) struct Up {
     /// The port of MQTT over TLS [default: 8883]
     #[arg(long, value_name = "PORT")]
     mqtt_port: Option<u16>,
+    /// Serve the gateway's counts to Prometheus there, in plain HTTP, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// A name or address by which devices and browsers reach this server; may be repeated
     #[arg(long, value_name = "HOST")]
     name: Vec<String>,
@@ -142,9 +153,8 @@ pub(crate) struct Up {
     /// belongs into palisade.toml, since others see the command line
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// The file that holds the passphrase of the master key
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    unlock: key::Unlock,
 }
 
 /// What a command works with.
@@ -153,6 +163,8 @@ pub(crate) struct Context {
     pub(crate) configuration: Configuration,
     /// Where data and remarks go.
     pub(crate) output: Output,
+    /// What the environment and the flags said.
+    told: Layers,
 }
 
 /// Parses the command line and does what it says.
@@ -167,11 +179,13 @@ pub(crate) fn run() -> Result<Exit, Failure> {
     if let Command::Role(command) = cli.command {
         return crate::role::run(command);
     }
-    let configuration = configure(&cli).or_exit(Exit::Usage)?;
+    let (configuration, told) = configure(&cli).or_exit(Exit::Usage)?;
     crate::telemetry::start(&configuration.log.value, configuration.log_format.value, "palisade");
-    let context = Context { configuration, output: Output::of(cli.global.json) };
+    let context = Context { configuration, output: Output::of(cli.global.json), told };
     match cli.command {
         Command::Up(_) => crate::up::run(&context).map(|()| Exit::Ok),
+        Command::Key(command) => key::run(&context, &command),
+        Command::Backup(command) => backup::run(&context, &command),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(command) => manual::completions(&command),
         Command::Man(command) => manual::man(&context, &command),
@@ -200,6 +214,8 @@ async fn ask(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Witness(command) => witness::run(context, command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Up(_)
+        | Command::Key(_)
+        | Command::Backup(_)
         | Command::Config(_)
         | Command::Completions(_)
         | Command::Man(_)
@@ -208,7 +224,8 @@ async fn ask(context: &Context, command: Command) -> Result<Exit, Failure> {
     }
 }
 
-fn configure(cli: &Cli) -> Result<Configuration, configuration::ConfigurationError> {
+/// Reads all settings; gives them with those alone that the environment and the flags said.
+fn configure(cli: &Cli) -> Result<(Configuration, Layers), configuration::ConfigurationError> {
     let global = &cli.global;
     let path = |path: &Option<PathBuf>| path.iter().map(|p| p.display().to_string()).collect();
     let mut outer = Layers::default();
@@ -216,10 +233,7 @@ fn configure(cli: &Cli) -> Result<Configuration, configuration::ConfigurationErr
     outer.flag(Key::Data, path(&global.data));
     let data = outer.data().unwrap_or_else(configuration::default_data);
     let data = std::path::absolute(&data).unwrap_or(data);
-    let mut layers = Layers::default();
-    layers.file(&Folder::at(&data).configuration())?;
-    layers.environment(configuration::environment())?;
-    layers.flag(Key::Data, path(&global.data));
+    let mut layers = outer;
     let format = global.log.and_then(|log| clap::ValueEnum::to_possible_value(&log));
     layers.flag(Key::LogFormat, format.map(|value| value.get_name().into()).into_iter().collect());
     layers.flag(Key::Server, global.server.clone().into_iter().collect());
@@ -231,19 +245,44 @@ fn configure(cli: &Cli) -> Result<Configuration, configuration::ConfigurationErr
         layers.flag(Key::Listen, up.listen.map(|ip| ip.to_string()).into_iter().collect());
         layers.flag(Key::HttpsPort, text(up.https_port));
         layers.flag(Key::MqttPort, text(up.mqtt_port));
+        let metrics = up.metrics.map(|address| address.to_string());
+        layers.flag(Key::Metrics, metrics.into_iter().collect());
         layers.flag(Key::Name, up.name.clone());
         layers.flag(Key::Store, up.store.clone().into_iter().collect());
-        layers.flag(Key::PassphraseFile, path(&up.passphrase_file));
+        up.unlock.lay(&mut layers);
     }
-    let mut configuration = layers.assemble(data.clone())?;
+    if let Command::Key(key::Command::Rewrap(rewrap)) = &cli.command {
+        rewrap.unlock.lay(&mut layers);
+    }
+    if let Command::Backup(backup) = &cli.command
+        && let Some(unlock) = backup.unlock()
+    {
+        unlock.lay(&mut layers);
+    }
+    let mut all = Layers::default();
+    all.file(&Folder::at(&data).configuration())?;
+    all.lay(&layers);
+    let mut configuration = all.assemble(data.clone())?;
     configuration.data.value = data;
-    Ok(configuration)
+    Ok((configuration, layers))
 }
 
 impl Context {
     /// Names the data folder.
     pub(crate) fn folder(&self) -> Folder {
         Folder::at(&self.configuration.data.value)
+    }
+
+    /// Reads all settings as they are with another file's text in the place of the folder's own.
+    pub(crate) fn configured_with(
+        &self,
+        text: &str,
+        path: &std::path::Path,
+    ) -> Result<Configuration, configuration::ConfigurationError> {
+        let mut layers = Layers::default();
+        layers.toml(text, path)?;
+        layers.lay(&self.told);
+        layers.assemble(self.configuration.data.value.clone())
     }
 
     /// Makes ready to talk to the server: the one on this machine, or the one that was named.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use zeroize::Zeroizing;
 
+use crate::cli::output::counted;
 use crate::exit::{Exit, Failure, OrExit};
 
 pub(crate) use pin::Pin;
@@ -21,7 +22,7 @@ pub(crate) use stream::Messages;
 
 mod pin;
 mod place;
-mod stream;
+pub(crate) mod stream;
 
 /// Talks to one server.
 pub(crate) struct Client {
@@ -29,6 +30,15 @@ pub(crate) struct Client {
     token: Option<Zeroizing<String>>,
 }
 
+/// An answer that is read as it comes.
+pub(crate) struct Download {
+    /// How long it will be, if the server said so.
+    pub(crate) n_bytes: Option<u64>,
+    body: Incoming,
+}
+
+/// How long the beginning of an answer may take that needs work over all of the store.
+const LONG_ANSWER: Duration = Duration::from_secs(3600);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
 /// The most bytes that one answer may have.
@@ -71,6 +81,20 @@ impl Client {
         match response.status().is_success() {
             true => Ok(Messages::of(response.into_body())),
             false => Err(problem(response.status(), &collect(response).await?)),
+        }
+    }
+
+    /// Asks for what may take long and may be long; none if there is nothing to read.
+    pub(crate) async fn download(&self, path: &str) -> Result<Option<Download>, Failure> {
+        let response = self.request_within(LONG_ANSWER, Method::POST, path, None, "*/*").await?;
+        match response.status() {
+            StatusCode::NO_CONTENT => Ok(None),
+            status if status.is_success() => {
+                let length = response.headers().get(header::CONTENT_LENGTH);
+                let n_bytes = length.and_then(|n| n.to_str().ok()?.parse().ok());
+                Ok(Some(Download { n_bytes, body: response.into_body() }))
+            }
+            status => Err(problem(status, &collect(response).await?)),
         }
     }
 
@@ -118,6 +142,17 @@ impl Client {
         body: Option<Value>,
         accept: &str,
     ) -> Result<Response<Incoming>, Failure> {
+        self.request_within(ANSWER, method, path, body, accept).await
+    }
+
+    async fn request_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        accept: &str,
+    ) -> Result<Response<Incoming>, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -156,9 +191,34 @@ impl Client {
                 }
             }
         };
-        match tokio::time::timeout(ANSWER, connect).await {
+        match tokio::time::timeout(patience, connect).await {
             Ok(response) => response,
-            Err(_) => Err(Failure::new(Exit::Unreachable, "the server did not answer in a minute")),
+            Err(_) => {
+                let minutes = patience.as_secs() / 60;
+                let text = format!("the server did not answer in {}", counted(minutes, "minute"));
+                Err(Failure::new(Exit::Unreachable, text))
+            }
+        }
+    }
+}
+
+impl Download {
+    /// Reads on; none at the end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = match tokio::time::timeout(ANSWER, self.body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => {
+                    let text = "the server stopped sending for a minute";
+                    return Err(Failure::new(Exit::Unreachable, text));
+                }
+            };
+            let Some(frame) = frame.transpose().or_exit(Exit::Unreachable)? else {
+                return Ok(None);
+            };
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
         }
     }
 }

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::io::{ErrorKind, Read as _};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use identity::certificate::ServerName;
+use identity::excerpt;
 
 pub(crate) use key::Key;
+pub(crate) use unlocking::Unlocking;
 
 mod key;
+mod unlocking;
 
 /// What the program was told, each value with its origin.
 #[derive(Debug)]
@@ -25,12 +28,14 @@ pub(crate) struct Configuration {
     pub(crate) https_port: Setting<u16>,
     /// The port of MQTT over TLS.
     pub(crate) mqtt_port: Setting<u16>,
+    /// Where Prometheus may ask for the gateway's counts; none means nowhere.
+    pub(crate) metrics: Setting<Option<SocketAddr>>,
     /// The names by which devices and browsers reach this server.
     pub(crate) name: Setting<Vec<ServerName>>,
     /// A PostgreSQL URL; none means SQLite in the data folder.
     pub(crate) store: Setting<Option<String>>,
-    /// The file that holds the passphrase of the master key.
-    pub(crate) passphrase_file: Setting<Option<PathBuf>>,
+    /// How the master key is unlocked.
+    pub(crate) unlocking: Unlocking,
     /// The server that commands talk to; none means the one on this machine.
     pub(crate) server: Setting<Option<String>>,
     /// The file that holds the API token for that server.
@@ -119,6 +124,9 @@ pub(crate) enum ConfigurationError {
     },
 }
 
+/// The longest configuration file, in bytes.
+pub(crate) const MAX_FILE_BYTES: usize = 64 * 1024;
+
 /// Raw values of one or several sources, the later over the earlier.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
@@ -133,7 +141,7 @@ impl Layers {
         if hidden.is_some_and(|e| e.kind() == ErrorKind::PermissionDenied) {
             return Ok(());
         }
-        match std::fs::read_to_string(path) {
+        match read(path) {
             Ok(text) => self.toml(&text, path),
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
             Err(source) => Err(ConfigurationError::Unreadable { path: path.into(), source }),
@@ -143,15 +151,14 @@ impl Layers {
     /// Lays the text of a configuration file over what is there.
     pub(crate) fn toml(&mut self, text: &str, path: &Path) -> Result<(), ConfigurationError> {
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-            let text = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-            ConfigurationError::Toml { path: path.into(), text }
+            ConfigurationError::Toml { path: path.into(), text: place_and_problem(text, &e) }
         })?;
         let origin = Origin::File(path.into());
         for (name, value) in table {
             let key = Key::ALL.into_iter().find(|key| key.name() == name && key.in_file());
             let key = key.ok_or_else(|| ConfigurationError::Unknown {
                 nearest: key::nearest(&name, Key::ALL.iter().map(|key| key.name().into())),
-                found: name,
+                found: excerpt(&name),
                 place: origin.to_string(),
             })?;
             let values = match value {
@@ -175,7 +182,7 @@ impl Layers {
             let key = Key::ALL.into_iter().find(|key| key.variable() == name);
             let key = key.ok_or_else(|| ConfigurationError::Unknown {
                 nearest: key::nearest(&name, Key::ALL.iter().map(|key| key.variable())),
-                found: name.clone(),
+                found: excerpt(&name),
                 place: "the environment".into(),
             })?;
             let values = match key.many() {
@@ -192,6 +199,18 @@ impl Layers {
         if !values.is_empty() {
             self.set(key, values, Origin::Flag(key.flag()));
         }
+    }
+
+    /// Lays a flag over what is there that says how something is to be, not how it is.
+    pub(crate) fn target(&mut self, key: Key, values: Vec<String>) {
+        if !values.is_empty() {
+            self.set(key, values, Origin::Flag(key.target_flag()));
+        }
+    }
+
+    /// Lays other sources over what is there.
+    pub(crate) fn lay(&mut self, over: &Self) {
+        self.values.extend(over.values.iter().map(|(key, value)| (*key, value.clone())));
     }
 
     fn set(&mut self, key: Key, values: Vec<String>, origin: Origin) {
@@ -216,9 +235,13 @@ impl Layers {
                 .unwrap_or(IpAddr::from([127, 0, 0, 1])),
             https_port: self.one(Key::HttpsPort, port)?.unwrap_or(8443),
             mqtt_port: self.one(Key::MqttPort, port)?.unwrap_or(8883),
+            metrics: self.one(
+                Key::Metrics,
+                "an address with a port such as `127.0.0.1:9464` was expected",
+            )?,
             name: self.names()?,
             store: self.one(Key::Store, url)?,
-            passphrase_file: self.one(Key::PassphraseFile, path)?,
+            unlocking: self.unlocking()?,
             server: self.one(Key::Server, url)?,
             token_file: self.one(Key::TokenFile, path)?,
             root: self.one(Key::Root, path)?,
@@ -265,8 +288,27 @@ impl<T> Setting<Option<T>> {
 }
 
 fn refused(key: Key, origin: &Origin, values: &[String], wanted: &str) -> ConfigurationError {
-    let (found, origin) = (values.join(", "), origin.clone());
+    let (found, origin) = (excerpt(&values.join(", ")), origin.clone());
     ConfigurationError::Value { key: key.name(), origin, found, wanted: wanted.into() }
+}
+
+/// Reads a configuration file, up to a bound.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    let most = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX);
+    if file.take(most.saturating_add(1)).read_to_string(&mut text)? > MAX_FILE_BYTES {
+        let why = format!("it has more than {MAX_FILE_BYTES} bytes");
+        return Err(std::io::Error::new(ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
+/// Says where a text is no TOML and why; the line itself may hold a password and is not shown.
+fn place_and_problem(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let n_before = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+    format!("line {}: {}", n_before.saturating_add(1), excerpt(error.message()))
 }
 
 fn plain(value: &toml::Value) -> String {
@@ -285,6 +327,12 @@ pub(crate) fn environment() -> Vec<(String, String)> {
 /// Says whether the person asked for text without colours (<https://no-color.org>).
 pub(crate) fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Says whether somebody asked the TPM's library for its log, which goes to standard error.
+#[cfg(feature = "tpm")]
+pub(crate) fn tpm_library_may_talk() -> bool {
+    std::env::var_os("TSS2_LOG").is_some()
 }
 
 /// Gives the folder where this platform keeps such data.

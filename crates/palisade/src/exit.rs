@@ -33,7 +33,7 @@ pub(crate) enum Exit {
     Permissions = 13,
     /// Another process runs on this data folder.
     Running = 14,
-    /// The passphrase does not open the master key.
+    /// The passphrase, PIN, token or TPM does not open the master key.
     Passphrase = 15,
     /// The database does not answer or refuses us.
     Store = 16,
@@ -92,7 +92,7 @@ impl Exit {
                 "others may read the data folder or a key: `chmod` as the line says"
             }
             Self::Running => "another `palisade up` runs on this data folder",
-            Self::Passphrase => "the passphrase does not open the master key",
+            Self::Passphrase => "the passphrase, PIN, token or TPM does not open the master key",
             Self::Store => "PostgreSQL does not answer or refuses us",
             Self::Unstable => "a role ended five times in a minute: the log says why",
         }

@@ -79,7 +79,7 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
             let link = next()?.into();
             serve_custody(folder, secret, link, &socket)
         }
-        (Role::Control, Part::Control { store, names, broker, invite }) => {
+        (Role::Control, Part::Control { store, names, server, broker, invite }) => {
             let database =
                 store.as_ref().and_then(|url| store::address(&url.0)).map(|(_, port)| port);
             sandbox::enter(&Bounds { role, folder: &folder, database })?;
@@ -93,7 +93,7 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
                 https: next()?.into(),
                 local: next()?.into(),
                 names,
-                broker,
+                addresses: control::Addresses { server, broker },
                 invite,
                 version: env!("CARGO_PKG_VERSION"),
             };
@@ -119,7 +119,7 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
             let setup = gateway::Setup {
                 link: next()?.into(),
                 mqtt: next()?.into(),
-                metrics: None,
+                metrics: fds.next().map(Into::into),
                 names,
                 standing_key: authorities.standing,
                 issuing: authorities.issuing.to_vec(),

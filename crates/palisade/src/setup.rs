@@ -22,7 +22,7 @@ use rustix::net::{
 use zeroize::Zeroizing;
 
 /// The largest message; a setup is a few kilobytes.
-const MAX_LEN: usize = 256 * 1024;
+pub(crate) const MAX_LEN: usize = 256 * 1024;
 /// The most descriptors that one setup carries.
 const MAX_FDS: usize = 4;
 
@@ -92,14 +92,17 @@ pub(crate) enum Part {
         /// The names for its certificate.
         #[n(1)]
         names: Vec<ServerName>,
-        /// Where devices are told to connect.
+        /// Where console and API are said to be.
         #[n(2)]
+        server: String,
+        /// Where devices are told to connect.
+        #[n(3)]
         broker: String,
         /// Whether to make a sign-in link where nobody can sign in yet.
-        #[n(3)]
+        #[n(4)]
         invite: bool,
     },
-    /// Descriptors: the link to control and the listener for MQTT.
+    /// Descriptors: the link to control, the listener for MQTT, and the one for counts if wanted.
     #[n(2)]
     Gateway {
         /// The names for its certificate.

@@ -33,10 +33,14 @@ pub(crate) struct Plan {
     pub(crate) https: TcpListener,
     /// The listener for MQTT.
     pub(crate) mqtt: TcpListener,
+    /// The listener for the gateway's counts, where one is wanted.
+    pub(crate) metrics: Option<TcpListener>,
     /// The listener for commands on this machine.
     pub(crate) local: UnixListener,
     /// The names for certificates.
     pub(crate) names: Vec<ServerName>,
+    /// Where console and API are said to be.
+    pub(crate) server: String,
     /// Where devices are told to connect.
     pub(crate) broker: String,
     /// A PostgreSQL address, or none for SQLite.
@@ -86,6 +90,7 @@ impl Plan {
         let part = Part::Control {
             store: self.store.clone().map(Url),
             names: self.names.clone(),
+            server: self.server.clone(),
             broker: self.broker.clone(),
             invite,
         };
@@ -97,7 +102,10 @@ impl Plan {
         ];
         let mut control = self.spawn(Role::Control, part, &fds).await?;
         let part = Part::Gateway { names: self.names.clone(), authorities: authorities.clone() };
-        let fds = [gateway_end.into(), self.mqtt.try_clone()?.into()];
+        let mut fds = vec![gateway_end.into(), self.mqtt.try_clone()?.into()];
+        if let Some(metrics) = &self.metrics {
+            fds.push(metrics.try_clone()?.into());
+        }
         let mut gateway = self.spawn(Role::Gateway, part, &fds).await?;
         drop(fds);
         let sign_in = match control.report_beside([&mut custody, &mut gateway]).await? {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use identity::Fingerprint;
 use identity::certificate::ServerName;
-use journal::vault::{MasterKey, SystemRandom, Unlock, VaultError};
+use journal::vault::{MasterKey, SystemRandom};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::cli::{self, Context};
+use crate::cli::Context;
 use crate::configuration::{Configuration, LogFormat};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::folder::{Folder, FolderError, Lock, State};
+use crate::keeper::{self, Choice};
 use crate::supervisor::{Plan, Roles, lengthen_queue};
 use crate::{clock, sandbox, store, telemetry};
 
@@ -60,36 +61,40 @@ fn allow_many_connections() {
 fn prepare(c: &Configuration, folder: Folder) -> Result<(Plan, Lock), Failure> {
     let folder_failure = |e: FolderError| Failure { exit: e.exit(), error: e.into() };
     let state = folder.inspect().map_err(folder_failure)?;
-    let unlock = unlock(c)?;
+    let choice = Choice::of(&c.unlocking)?;
     let known = match state {
         State::Made => {
             let lock = folder.lock().map_err(folder_failure)?;
-            Some((lock, load_key(&folder, &unlock)?))
+            Some((lock, choice.load(&folder.master_key())?))
         }
         State::Empty => None,
     };
-    let https = listen(c.listen.value, c.https_port.value, "--https-port")?;
-    let mqtt = listen(c.listen.value, c.mqtt_port.value, "--mqtt-port")?;
+    let at = |port| SocketAddr::new(c.listen.value, port);
+    let https = listen(at(c.https_port.value), "--https-port")?;
+    let mqtt = listen(at(c.mqtt_port.value), "--mqtt-port")?;
+    let metrics = c.metrics.value.map(|address| listen(address, "--metrics")).transpose()?;
     if let Some(url) = &c.store.value {
         store::reach(url)?;
     }
     let (lock, master) = match known {
         Some(known) => known,
         None => {
-            folder.create(|new| fill(new, &unlock))?;
+            folder.create(|new| fill(new, &choice))?;
             let lock = folder.lock().map_err(folder_failure)?;
-            (lock, load_key(&folder, &unlock)?)
+            (lock, choice.load(&folder.master_key())?)
         }
     };
     let local = listen_locally(&folder.socket())?;
     let host = host(c);
     let plan = Plan {
+        server: format!("https://{}:{}", bracketed(&host), https.local_addr()?.port()),
         broker: format!("{}:{}", bracketed(&host), mqtt.local_addr()?.port()),
         names: names(c),
         folder,
         master,
         https,
         mqtt,
+        metrics,
         local,
         store: c.store.value.clone().map(Zeroizing::new),
         log: c.log.value.clone(),
@@ -99,9 +104,10 @@ fn prepare(c: &Configuration, folder: Folder) -> Result<(Plan, Lock), Failure> {
 }
 
 /// Writes what a new data folder holds: the master key, the authorities, a place for each role.
-fn fill(new: &Folder, unlock: &Unlock) -> Result<(), Failure> {
+fn fill(new: &Folder, choice: &Choice) -> Result<(), Failure> {
     let random = SystemRandom::new();
-    let master = MasterKey::create(&new.master_key(), unlock, &random).map_err(vault_failure)?;
+    let master = MasterKey::create(&new.master_key(), &choice.unlock(), &random);
+    let master = master.map_err(keeper::failure)?;
     for name in ["custody", "control", "gateway"] {
         crate::folder::make_private(&new.role(name)).or_exit(Exit::Unwritable)?;
     }
@@ -110,33 +116,9 @@ fn fill(new: &Folder, unlock: &Unlock) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unlock(c: &Configuration) -> Result<Unlock, Failure> {
-    match &c.passphrase_file.value {
-        Some(path) => Ok(Unlock::Passphrase(cli::secret_line(path)?)),
-        None => Ok(Unlock::KeyFile),
-    }
-}
-
-fn load_key(folder: &Folder, unlock: &Unlock) -> Result<MasterKey, Failure> {
-    MasterKey::load(&folder.master_key(), unlock).map_err(vault_failure)
-}
-
-fn vault_failure(error: VaultError) -> Failure {
-    let exit = match &error {
-        VaultError::Permissions { .. } | VaultError::Owner { .. } => Exit::Permissions,
-        VaultError::WrongPassphrase(_) | VaultError::OtherUnlock { .. } => Exit::Passphrase,
-        VaultError::ShortPassphrase(_) => Exit::Usage,
-        _ => Exit::Failed,
-    };
-    let advice = match &error {
-        VaultError::WrongPassphrase(_) => "; name the right one with --passphrase-file",
-        _ => "",
-    };
-    Failure::new(exit, format!("{error}{advice}"))
-}
-
-fn listen(ip: IpAddr, port: u16, flag: &str) -> Result<TcpListener, Failure> {
-    let listener = TcpListener::bind(SocketAddr::new(ip, port)).map_err(|e| {
+fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    let (ip, port) = (address.ip(), address.port());
+    let listener = TcpListener::bind(address).map_err(|e| {
         let text = match e.kind() {
             ErrorKind::AddrInUse => {
                 format!(
@@ -147,7 +129,8 @@ fn listen(ip: IpAddr, port: u16, flag: &str) -> Result<TcpListener, Failure> {
                 format!("port {port} needs a privilege; choose one above 1023 with {flag}")
             }
             ErrorKind::AddrNotAvailable => {
-                format!("`{ip}` is no address of this machine; choose one with --listen")
+                let flag = if flag == "--metrics" { flag } else { "--listen" };
+                format!("`{ip}` is no address of this machine; choose one with {flag}")
             }
             _ => format!("cannot listen on {ip} port {port}: {e}"),
         };
@@ -290,19 +273,21 @@ fn notify(state: NotifyState<'_>) {
 
 /// Says where everything is, and what to type next.
 fn announce(context: &Context, plan: &Plan, roles: &Roles) -> Result<(), Failure> {
-    let host = bracketed(&host(&context.configuration));
-    let console = format!("https://{host}:{}", plan.https.local_addr()?.port());
+    let console = &plan.server;
     let root = Fingerprint::of_der(&roles.authorities.root);
     let sign_in = roles.sign_in.as_ref().map(|path| format!("{console}{path}"));
     let data = context.folder().path().display().to_string();
     let out = &context.output;
     let pids = roles.pids();
+    let metrics = plan.metrics.as_ref().map(|m| m.local_addr()).transpose()?;
+    let metrics = metrics.map(|address| format!("http://{address}/metrics"));
     info!(console, mqtt = plan.broker, data, "ready");
     if out.is_json() {
         let pids: serde_json::Map<_, _> =
             pids.into_iter().map(|(name, pid)| (name.to_string(), json!(pid))).collect();
         return out.json(&json!({
             "ready": true, "console": console, "sign_in": sign_in, "mqtt": plan.broker,
+            "metrics": metrics,
             "root": root.to_string(), "data": data, "pid": std::process::id(), "roles": pids,
             "record": roles.authorities.record,
         }));
@@ -317,6 +302,9 @@ fn announce(context: &Context, plan: &Plan, roles: &Roles) -> Result<(), Failure
         None => text.push_str(&format!("  Console  {console}\n")),
     }
     text.push_str(&format!("  MQTT     {} (TLS 1.3 with client certificates)\n", plan.broker));
+    if let Some(metrics) = metrics {
+        text.push_str(&format!("  Metrics  {metrics} of the gateway\n"));
+    }
     text.push_str(&format!("  Root CA  SHA-256 {root}\n"));
     text.push_str(&format!("  Data     {data}\n\n"));
     text.push_str("Next, in another terminal:\n");

@@ -4,7 +4,8 @@
 mod rig;
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Output;
@@ -60,6 +61,20 @@ fn a_database_that_is_not_there_leaves_nothing_made() {
     let output = fails(&place.path().join("data"), &["--store", &url]);
     assert_refused(&output, 16, "no PostgreSQL at `127.0.0.1:");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_gateways_counts_can_be_had_where_it_was_said() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut child, ready) = up(&place.path().join("data"), &["--metrics", "127.0.0.1:0"]);
+    let url = ready.get("metrics").and_then(Value::as_str).unwrap();
+    let address = url.strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics"));
+    let mut stream = TcpStream::connect(address.unwrap()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    rig::stop(&mut child);
+    assert!(answer.contains("palisade_gateway_standing_sequence"), "{answer}");
 }
 
 #[test]

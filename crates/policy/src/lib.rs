@@ -10,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod decision;
+pub mod fuzz;
 pub mod link;
 pub mod namespace;
 pub mod observation;

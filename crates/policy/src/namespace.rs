@@ -76,7 +76,8 @@ pub struct Binding<'a> {
 pub enum NamespaceError {
     /// Its name is not plain.
     #[error(
-        "a namespace is named `{0}`; use 1 to {MAX_LEN} of `a-z 0-9 - _ .`, a letter or a digit first"
+        "a namespace is named `{}`; use 1 to {MAX_LEN} of `a-z 0-9 - _ .`, a letter or a digit first",
+        identity::excerpt(.0)
     )]
     Name(String),
     /// Two have the same name.
@@ -88,7 +89,7 @@ pub enum NamespaceError {
     )]
     Size(String),
     /// A level of its template is none of those that exist.
-    #[error("the template of `{name}` has the level `{}`; {advice}", .level.escape_debug())]
+    #[error("the template of `{name}` has the level `{}`; {advice}", identity::excerpt(.level))]
     Level {
         /// The namespace.
         name: String,

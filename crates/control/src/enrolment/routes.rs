@@ -17,10 +17,11 @@ use utoipa_axum::routes;
 use super::issue;
 use crate::body::Json;
 use crate::centre::Centre;
+use crate::fuzz::{self, Read};
 use crate::people::Address;
 use crate::problem::Problem;
 use crate::record::{Actor, Draft};
-use crate::registry::{attention, device};
+use crate::registry::device;
 use crate::store::{Connection, params};
 
 /// All routes of enrolment.
@@ -95,10 +96,7 @@ async fn enrol(
     Address(from): Address,
     Json(body): Json<Enrolment>,
 ) -> Result<Answer<Enrolled>, Problem> {
-    let claim: Claim = body.claim.parse().map_err(Problem::malformed)?;
-    let csr = Base64::decode_vec(&body.csr)
-        .map_err(|_| Problem::malformed("the request is not base64"))?;
-    let request = Request::parse(&csr, algorithms().all).map_err(Problem::malformed)?;
+    let (claim, request) = body.parsed()?;
     let now = centre.now();
     let digest = claim.digest().0;
     let found =
@@ -117,6 +115,16 @@ async fn enrol(
     };
     let record = remember(&centre, body.record_size).await?;
     Ok(Answer(answer(&centre, &certificate, record)))
+}
+
+impl Enrolment {
+    fn parsed(&self) -> Result<(Claim, Request), Problem> {
+        let claim = self.claim.parse().map_err(Problem::malformed)?;
+        let csr = Base64::decode_vec(&self.csr)
+            .map_err(|_| Problem::malformed("the request is not base64"))?;
+        let request = Request::parse(&csr, algorithms().all).map_err(Problem::malformed)?;
+        Ok((claim, request))
+    }
 }
 
 /// Gives the record's newest checkpoint, and the proof from the one that the device remembers.
@@ -215,10 +223,7 @@ async fn certify(
     if used != 1 || !issue::store_certificate(&mut c, &certificate).await? {
         return Err(Problem::forbidden("the claim was used just now by another; make a new one"));
     }
-    device::set_stage(&mut c, id, stage, now).await?;
-    for code in [attention::UNCLAIMED, attention::EXPIRING, attention::REVOKED] {
-        attention::clear(&mut c, id, code).await?;
-    }
+    device::enrolled(&mut c, id, stage, now).await?;
     let actor = Actor::Device(id.clone());
     let draft = Draft::new("device.enrolled", &actor).on_device(id);
     let draft =
@@ -236,7 +241,7 @@ fn answer(centre: &Centre, certificate: &Certificate, record: Remember) -> Enrol
         chain: format!("{leaf}{}", pem(&centre.authorities.issuing)),
         certificate: leaf,
         root: pem(&centre.authorities.root),
-        broker: centre.broker.clone(),
+        broker: centre.addresses.broker.clone(),
         not_after: certificate.not_after().to_string(),
         record,
     }
@@ -252,7 +257,7 @@ async fn authority(State(centre): State<Arc<Centre>>) -> Answer<AuthorityView> {
     Answer(AuthorityView {
         root: view(&centre.authorities.root),
         issuing: view(&centre.authorities.issuing),
-        broker: centre.broker.clone(),
+        broker: centre.addresses.broker.clone(),
     })
 }
 
@@ -266,3 +271,7 @@ fn pem(der: &[u8]) -> String {
 fn algorithms() -> WebPkiSupportedAlgorithms {
     rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms
 }
+
+/// What these routes read, as far as they read it without the store.
+pub(crate) const READS: &[Read] =
+    &[("POST /v1/enrolment", |bytes| fuzz::body::<Enrolment>(bytes)?.parsed().map(drop))];

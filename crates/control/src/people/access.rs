@@ -55,6 +55,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Address {
     }
 }
 
+/// The caller is on this machine and uses its socket.
+pub(crate) struct FromHere;
+
+impl<S: Send + Sync> FromRequestParts<S> for FromHere {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let local = parts.extensions.get::<Local>().map(|_| Self);
+        local.ok_or_else(|| Problem::forbidden("this is done on the server's own machine only"))
+    }
+}
+
 /// The caller may see.
 pub(crate) struct AsViewer(pub(crate) Principal);
 /// The caller may work on devices.

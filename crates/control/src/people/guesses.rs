@@ -1,5 +1,5 @@
-//! A bound on guessing: how many sign-ins one address may try, and how many passwords are hashed
-//! at once.
+//! A bound on guessing and asking: how many sign-ins and requests one network may try, and how many
+//! passwords are hashed at once.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -7,12 +7,14 @@ use std::num::NonZeroU32;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::listener::place::network_of;
 use crate::problem::Problem;
 
 /// Bounds on what strangers may try.
 pub(crate) struct Guesses {
     sign_ins: DefaultKeyedRateLimiter<IpAddr>,
     claims: DefaultKeyedRateLimiter<IpAddr>,
+    requests: DefaultKeyedRateLimiter<IpAddr>,
     hashing: Semaphore,
 }
 
@@ -20,6 +22,9 @@ pub(crate) struct Guesses {
 const SIGN_INS_A_MINUTE: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
 /// Refused claims that one address may try a minute, after a burst of as many.
 const CLAIMS_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
+/// Requests that one address may send a second, and how many at once after a rest.
+const REQUESTS_A_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not zero");
+const REQUESTS_AT_ONCE: NonZeroU32 = NonZeroU32::new(1000).expect("1000 is not zero");
 /// Passwords hashed at once: each takes 19 MiB and a core.
 const HASHING: usize = 2;
 
@@ -29,21 +34,36 @@ impl Guesses {
         Self {
             sign_ins: DefaultKeyedRateLimiter::keyed(Quota::per_minute(SIGN_INS_A_MINUTE)),
             claims: DefaultKeyedRateLimiter::keyed(Quota::per_minute(CLAIMS_A_MINUTE)),
+            requests: DefaultKeyedRateLimiter::keyed(
+                Quota::per_second(REQUESTS_A_SECOND).allow_burst(REQUESTS_AT_ONCE),
+            ),
             hashing: Semaphore::new(HASHING),
         }
+    }
+
+    /// Counts a request from an address.
+    ///
+    /// This machine's own are not counted: a proxy in front speaks for everybody.
+    pub(crate) fn request(&self, from: IpAddr) -> Result<(), Problem> {
+        let from = network_of(from);
+        if from.is_loopback() {
+            return Ok(());
+        }
+        let slow = |_| Problem::too_many("too many requests from this address; slow down");
+        self.requests.check_key(&from).map_err(slow)
     }
 
     /// Counts a sign-in from an address.
     pub(crate) fn sign_in(&self, from: IpAddr) -> Result<(), Problem> {
         let slow = |_| Problem::too_many("too many sign-ins from this address; wait a minute");
-        self.sign_ins.check_key(&from).map_err(slow)
+        self.sign_ins.check_key(&network_of(from)).map_err(slow)
     }
 
     /// Counts a claim that was refused, from an address.
     pub(crate) fn refused_claim(&self, from: IpAddr) -> Result<(), Problem> {
         let slow =
             |_| Problem::too_many("too many refused claims from this address; wait a minute");
-        self.claims.check_key(&from).map_err(slow)
+        self.claims.check_key(&network_of(from)).map_err(slow)
     }
 
     /// Waits for a turn to hash a password.
@@ -55,5 +75,6 @@ impl Guesses {
     pub(crate) fn tidy(&self) {
         self.sign_ins.retain_recent();
         self.claims.retain_recent();
+        self.requests.retain_recent();
     }
 }

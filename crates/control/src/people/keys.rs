@@ -21,6 +21,11 @@ impl Keyring {
         self.0.get(name).map(|(id, secret)| SubjectKey::new(*id, secret.clone()))
     }
 
+    /// Finds whose key it is; none when the person was forgotten.
+    pub(crate) fn name_of(&self, id: KeyId) -> Option<&str> {
+        self.0.iter().find(|(_, (key, _))| *key == id).map(|(name, _)| name.as_str())
+    }
+
     /// Finds a key by its id; none when the person was forgotten.
     pub(crate) fn find(&self, id: KeyId) -> Option<SubjectKey> {
         let (id, secret) = self.0.values().find(|(key, _)| *key == id)?;

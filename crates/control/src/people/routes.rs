@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use identity::Time;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,6 +19,7 @@ use super::access::{Address, AsAdministrator, AsViewer, COOKIE, Principal, Role,
 use super::{keys, passwords, store};
 use crate::body::Json;
 use crate::centre::Centre;
+use crate::fuzz::{self, Read};
 use crate::policies;
 use crate::problem::Problem;
 use crate::record::{Actor, Draft, PERSON};
@@ -345,14 +347,30 @@ async fn add_operator(
     AsAdministrator(principal): AsAdministrator,
     Json(body): Json<NewOperator>,
 ) -> Result<(StatusCode, axum::Json<Invited>), Problem> {
-    let role: Role = body.role.parse().map_err(Problem::malformed)?;
-    check_name(&body.name)?;
+    let role = body.role()?;
     let mut write = centre.store.write().await?;
     let link = invite(&centre, &mut write.connection(), &body.name, role, &principal.actor).await?;
     write.commit().await?;
     centre.recorder.committed();
     let operator = OperatorView { name: body.name, role: role.as_str() };
     Ok((StatusCode::CREATED, axum::Json(Invited { operator, link })))
+}
+
+impl NewOperator {
+    fn role(&self) -> Result<Role, Problem> {
+        check_name(&self.name)?;
+        self.role.parse().map_err(Problem::malformed)
+    }
+}
+
+impl NewToken {
+    fn role(&self) -> Result<Role, Problem> {
+        check_name(&self.name)?;
+        if !(1..=365).contains(&self.expires_in_days) {
+            return Err(Problem::malformed("a token lasts 1 to 365 days"));
+        }
+        self.role.parse().map_err(Problem::malformed)
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {
@@ -431,17 +449,15 @@ async fn remove_operator(
     if found.role == Role::Administrator && !others {
         return Err(Problem::conflict("this is the last administrator; add another first"));
     }
-    c.execute("delete from session where operator = $1", params![&name]).await?;
-    let subject =
-        "delete from subject_key where id = (select subject from operator where name = $1)";
-    c.execute(subject, params![&name]).await?;
-    c.execute("delete from operator where name = $1", params![&name]).await?;
-    store::forget_name(&mut c, &name).await?;
+    store::forget_operator(&mut c, &name).await?;
     centre
         .note(&mut c, Draft::new("operator.removed", &principal.actor).on(PERSON, &name), now)
         .await?;
     write.commit().await?;
     keys::forget(&centre, &name);
+    if let Err(error) = centre.store.forget_deleted().await {
+        warn!(%error, "a name that was forgotten may stay in the store's log for a while");
+    }
     let named = centre.rules.borrow().changed_by == name;
     if named {
         let rules = policies::load(&mut centre.store.read().await?.connection(), now).await?;
@@ -481,11 +497,7 @@ async fn make_token(
     AsAdministrator(principal): AsAdministrator,
     Json(body): Json<NewToken>,
 ) -> Result<(StatusCode, axum::Json<TokenMade>), Problem> {
-    let role: Role = body.role.parse().map_err(Problem::malformed)?;
-    check_name(&body.name)?;
-    if !(1..=365).contains(&body.expires_in_days) {
-        return Err(Problem::malformed("a token lasts 1 to 365 days"));
-    }
+    let role = body.role()?;
     let now = centre.now();
     let expires = now.plus(Duration::from_secs(u64::from(body.expires_in_days) * 24 * 3600));
     let text = secret("palisade-token-1.", &centre.random()?);
@@ -536,6 +548,14 @@ async fn revoke_token(
     centre.recorder.committed();
     Ok(StatusCode::NO_CONTENT)
 }
+
+/// What these routes read, as far as they read it without the store.
+pub(crate) const READS: &[Read] = &[
+    ("POST /v1/session", |bytes| fuzz::body::<SignIn>(bytes).map(drop)),
+    ("POST /v1/session/link", |bytes| fuzz::body::<SignInByLink>(bytes).map(drop)),
+    ("POST /v1/operators", |bytes| fuzz::body::<NewOperator>(bytes)?.role().map(drop)),
+    ("POST /v1/tokens", |bytes| fuzz::body::<NewToken>(bytes)?.role().map(drop)),
+];
 
 /// Signing in from a foreign page would sign a victim in as the attacker.
 fn from_own_page(headers: &HeaderMap) -> Result<(), Problem> {

@@ -92,8 +92,18 @@ pub(super) async fn token(
     Ok(Some((row.get(0)?, row.parse(1, "a role")?)))
 }
 
+/// Removes an operator and the key under which the name is sealed in the record.
+pub(crate) async fn forget_operator(c: &mut Connection<'_>, name: &str) -> Result<(), StoreError> {
+    c.execute("delete from session where operator = $1", params![name]).await?;
+    let subject =
+        "delete from subject_key where id = (select subject from operator where name = $1)";
+    c.execute(subject, params![name]).await?;
+    c.execute("delete from operator where name = $1", params![name]).await?;
+    forget_name(c, name).await
+}
+
 /// Takes a person's name out of what the registry says of devices, policies and tokens.
-pub(super) async fn forget_name(c: &mut Connection<'_>, name: &str) -> Result<(), StoreError> {
+async fn forget_name(c: &mut Connection<'_>, name: &str) -> Result<(), StoreError> {
     let source = format!("operator {name}");
     let forgotten = format!("operator {FORGOTTEN}");
     c.execute("update fact set source = $1 where source = $2", params![forgotten, source]).await?;

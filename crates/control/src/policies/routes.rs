@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::{Rules, decisions};
 use crate::body::{Json, Query};
 use crate::centre::{Centre, Moved};
+use crate::fuzz::{self, Read};
 use crate::people::{AsAdministrator, AsViewer};
 use crate::problem::Problem;
 use crate::record::{Actor, Draft};
@@ -71,8 +72,9 @@ struct Checked {
 
 #[derive(Serialize, ToSchema)]
 struct ProblemView {
-    line: u32,
-    column: u32,
+    /// None where it lies in the namespaces.
+    line: Option<u32>,
+    column: Option<u32>,
     text: String,
 }
 
@@ -166,7 +168,8 @@ async fn check(
 }
 
 fn problem_view(problem: &authority::Problem) -> ProblemView {
-    ProblemView { line: problem.line, column: problem.column, text: problem.text.clone() }
+    let (line, column) = (Some(problem.line), Some(problem.column));
+    ProblemView { line, column, text: problem.text.clone() }
 }
 
 fn compile(
@@ -174,14 +177,17 @@ fn compile(
     source: String,
     namespaces: &[NamespaceView],
 ) -> Result<(PolicySet, authority::Authority), Vec<ProblemView>> {
-    let pairs = namespaces.iter().map(|n| (n.name.as_str(), n.template.as_str()));
-    let namespaces = Namespaces::parse(pairs)
-        .map_err(|error| vec![ProblemView { line: 0, column: 0, text: error.to_string() }])?;
+    let namespaces = parse(namespaces)
+        .map_err(|error| vec![ProblemView { line: None, column: None, text: error.to_string() }])?;
     let policy = PolicySet { version, source, namespaces };
     let compiled = authority::Authority::compile(&policy);
     let authority =
         compiled.map_err(|problems| problems.iter().map(problem_view).collect::<Vec<_>>())?;
     Ok((policy, authority))
+}
+
+fn parse(namespaces: &[NamespaceView]) -> Result<Namespaces, policy::namespace::NamespaceError> {
+    Namespaces::parse(namespaces.iter().map(|n| (n.name.as_str(), n.template.as_str())))
 }
 
 /// Puts a new policy in force everywhere, at once.
@@ -194,7 +200,10 @@ async fn change(
 ) -> Result<Answer<PolicyView>, Problem> {
     let next = body.expected_version.saturating_add(1);
     let (policy, authority) = compile(next, body.source, &body.namespaces).map_err(|problems| {
-        let lines = problems.iter().map(|p| format!("line {}: {}", p.line, p.text));
+        let lines = problems.iter().map(|p| match p.line {
+            Some(line) => format!("line {line}: {}", p.text),
+            None => p.text.clone(),
+        });
         Problem::malformed(lines.collect::<Vec<_>>().join("; "))
     })?;
     let now = centre.now();
@@ -232,14 +241,20 @@ async fn why(
     AsViewer(_who): AsViewer,
     Query(why): Query<Why>,
 ) -> Result<Answer<Explained>, Problem> {
-    let id: DeviceId = why.device.parse().map_err(Problem::malformed)?;
-    let action: Action = why.action.parse().map_err(Problem::malformed)?;
+    let (id, action) = why.parsed()?;
     let standing = device::standing(&mut centre.store.read().await?.connection(), &id).await?;
     let standing = standing.ok_or_else(|| Problem::not_found("device", &id))?;
     let request =
         Request::of(&standing, action, why.topic.as_deref()).map_err(Problem::malformed)?;
     let rules = Arc::clone(&centre.rules.borrow());
     Ok(Answer(explain(&rules.authority, &request, &id)))
+}
+
+impl Why {
+    fn parsed(&self) -> Result<(DeviceId, Action), Problem> {
+        let id = self.device.parse().map_err(Problem::malformed)?;
+        Ok((id, self.action.parse().map_err(Problem::malformed)?))
+    }
 }
 
 /// Explains a request in the form that people and programs read.
@@ -295,3 +310,16 @@ async fn decision(
     let found = decisions::find(&mut centre.store.read().await?.connection(), parsed).await?;
     found.map(Answer).ok_or_else(|| Problem::not_found("decision", id))
 }
+
+/// What these routes read, as far as they read it without the store; policies have their own target.
+pub(crate) const READS: &[Read] = &[
+    ("PUT /v1/policy", |bytes| {
+        let change = fuzz::body::<Change>(bytes)?;
+        parse(&change.namespaces).map(drop).map_err(Problem::malformed)
+    }),
+    ("POST /v1/policy/check", |bytes| {
+        let proposal = fuzz::body::<Proposal>(bytes)?;
+        parse(&proposal.namespaces).map(drop).map_err(Problem::malformed)
+    }),
+    ("GET /v1/why", |bytes| fuzz::query::<Why>(bytes)?.parsed().map(drop)),
+];

@@ -1,6 +1,5 @@
 //! The jobs of the record: moving the outbox into the ledger, and having checkpoints signed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,10 @@ use ledger::Event;
 use tokio::sync::{Notify, broadcast, oneshot};
 use tracing::{error, warn};
 
+use super::reconcile::{numbered, set_recorded};
 use crate::custody::Custody;
 use crate::live::Live;
-use crate::store::{Store, StoreError, params};
+use crate::store::{Store, StoreError, Value, params};
 
 /// Writes events into the ledger.
 #[derive(Clone)]
@@ -27,22 +27,22 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVENTS: u64 = 10_000;
 /// How many events leave the outbox at once.
 const BATCH: i64 = 1000;
-/// How far back a restart looks for events that left the outbox but were not struck from it.
-const LOOK_BACK: usize = 65_536;
+
+/// How many of them one statement strikes out.
+const STRUCK: usize = 16;
 
 /// Starts the jobs.
-pub(crate) async fn start(
+pub(crate) fn start(
     record: Arc<Record>,
     store: Store,
     custody: Custody,
     live: broadcast::Sender<Live>,
-) -> Result<Recorder, StoreError> {
+) -> Recorder {
     let recorder = Recorder { record, outbox: Arc::new(Notify::new()), live };
-    strike_recorded(&recorder.record, &store).await?;
     recorder.outbox.notify_one();
     tokio::spawn(drain(recorder.clone(), store));
     tokio::spawn(sign_checkpoints(recorder.clone(), custody));
-    Ok(recorder)
+    recorder
 }
 
 impl Recorder {
@@ -56,10 +56,11 @@ impl Recorder {
         &self.record
     }
 
-    /// Writes events that do not belong to a change in the store; durable when it answers.
-    pub(crate) async fn append(&self, events: Vec<Event>) -> Result<(), String> {
+    /// Writes events that do not belong to a change in the store, durable when it answers; gives
+    /// how many the record then has.
+    pub(crate) async fn append(&self, events: Vec<Event>) -> Result<u64, String> {
         if events.is_empty() {
-            return Ok(());
+            return Ok(self.record.n_events());
         }
         let (sender, receiver) = oneshot::channel();
         let record = Arc::clone(&self.record);
@@ -71,59 +72,42 @@ impl Recorder {
         });
         submitted.await.map_err(|e| e.to_string())?;
         let range = receiver.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        let end = range.end;
         let _ = self.live.send(Live::Events(range));
-        Ok(())
+        Ok(end)
     }
 }
 
-/// After a crash between writing to the ledger and striking from the outbox, some events are in
-/// both: they are struck without being written again. An event is the same only if all of it is:
-/// a store that was restored from a backup counts its numbers anew.
-async fn strike_recorded(record: &Arc<Record>, store: &Store) -> Result<(), StoreError> {
-    let mut write = store.write().await?;
-    let rows =
-        write.connection().rows("select seq, event from outbox order by seq", params![]).await?;
-    let mut waiting = BTreeMap::new();
-    for row in &rows {
-        let seq: i64 = row.get(0)?;
-        waiting.insert(seq, numbered(seq, &row.get::<Vec<u8>>(1)?)?);
-    }
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    let record = Arc::clone(record);
-    let newest = tokio::task::spawn_blocking(move || record.newest(None, LOOK_BACK)).await;
-    let newest = newest.ok().and_then(Result::ok).unwrap_or_default();
-    for event in newest.iter().filter_map(|entry| entry.event().ok()) {
-        let Some(seq) = event.outbox.and_then(|seq| i64::try_from(seq).ok()) else { continue };
-        if waiting.get(&seq) == Some(&event) {
-            write.connection().execute("delete from outbox where seq = $1", params![seq]).await?;
-        }
-    }
-    write.commit().await
-}
-
-/// An event of the outbox as it stands in the ledger: with its number.
-fn numbered(seq: i64, bytes: &[u8]) -> Result<Event, StoreError> {
-    let mut event =
-        Event::decode(bytes).map_err(|_| StoreError::Unreadable("an event of the outbox"))?;
-    event.outbox = u64::try_from(seq).ok();
-    Ok(event)
+/// What left the outbox for the ledger and is still to be struck out.
+struct Written {
+    sequences: Vec<i64>,
+    /// How many events the record had then.
+    end: u64,
 }
 
 async fn drain(recorder: Recorder, store: Store) {
+    // Kept over a failure: what was written once is struck, not written again.
+    let mut written = None;
     loop {
         recorder.outbox.notified().await;
-        while let Err(error) = drain_all(&recorder, &store).await {
+        while let Err(error) = drain_all(&recorder, &store, &mut written).await {
             error!(%error, "events wait in the outbox because the record cannot be written");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
-async fn drain_all(recorder: &Recorder, store: &Store) -> Result<(), String> {
+async fn drain_all(
+    recorder: &Recorder,
+    store: &Store,
+    written: &mut Option<Written>,
+) -> Result<(), String> {
     let text = |e: StoreError| e.to_string();
     loop {
+        if let Some(batch) = written {
+            strike(store, batch).await.map_err(text)?;
+            *written = None;
+        }
         let mut read = store.read().await.map_err(text)?;
         let select = "select seq, event from outbox order by seq limit $1";
         let rows = read.connection().rows(select, params![BATCH]).await.map_err(text)?;
@@ -135,20 +119,28 @@ async fn drain_all(recorder: &Recorder, store: &Store) -> Result<(), String> {
         let mut sequences = Vec::with_capacity(rows.len());
         for row in &rows {
             let seq: i64 = row.get(0).map_err(text)?;
-            let mut event =
-                Event::decode(&row.get::<Vec<u8>>(1).map_err(text)?).map_err(|e| e.to_string())?;
-            event.outbox = u64::try_from(seq).ok();
-            events.push(event);
+            let event: Vec<u8> = row.get(1).map_err(text)?;
+            events.push(numbered(seq, &event).map_err(text)?);
             sequences.push(seq);
         }
-        recorder.append(events).await?;
-        let mut write = store.write().await.map_err(text)?;
-        for seq in sequences {
-            let delete = "delete from outbox where seq = $1";
-            write.connection().execute(delete, params![seq]).await.map_err(text)?;
-        }
-        write.commit().await.map_err(text)?;
+        let end = recorder.append(events).await?;
+        *written = Some(Written { sequences, end });
     }
+}
+
+async fn strike(store: &Store, written: &Written) -> Result<(), StoreError> {
+    let mut write = store.write().await?;
+    let mut c = write.connection();
+    for sequences in written.sequences.chunks(STRUCK) {
+        let sql = "delete from outbox where seq in \
+                   ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+        // Where they are fewer, the last stands in the rest too.
+        let last = std::iter::repeat(sequences.last()).flatten();
+        let all = sequences.iter().chain(last).take(STRUCK);
+        c.execute(sql, all.map(|seq| Value::from(*seq)).collect()).await?;
+    }
+    set_recorded(&mut c, written.end).await?;
+    write.commit().await
 }
 
 /// Signs what is new at once, and then no more often than once in a while.

@@ -19,8 +19,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::sentence::{Told, sentence};
+use super::witnesses::{Cosigned, NewWitness};
 use crate::body::Query;
 use crate::centre::Centre;
+use crate::fuzz::{self, Read};
 use crate::live::Live;
 use crate::people::{AsViewer, FORGOTTEN};
 use crate::problem::Problem;
@@ -118,18 +120,24 @@ async fn device_events(
 }
 
 async fn search(centre: &Arc<Centre>, ask: Ask) -> Result<Page, Problem> {
-    let limit = usize::from(ask.limit.unwrap_or(100));
-    if !(1..=500).contains(&limit) {
-        return Err(Problem::malformed("a limit is 1 to 500"));
-    }
-    let since = match ask.since.as_str() {
-        "" => Time::EPOCH,
-        text => text.parse().map_err(Problem::malformed)?,
-    };
+    let (since, limit) = ask.parsed()?;
     let centre = Arc::clone(centre);
     let work = move || find(&centre, &ask, since, limit);
     let found = tokio::task::spawn_blocking(work).await.map_err(|e| Problem::internal(&e))?;
     found.map_err(|e| Problem::internal(&e))
+}
+
+impl Ask {
+    fn parsed(&self) -> Result<(Time, usize), Problem> {
+        let limit = usize::from(self.limit.unwrap_or(100));
+        if !(1..=500).contains(&limit) {
+            return Err(Problem::malformed("a limit is 1 to 500"));
+        }
+        match self.since.as_str() {
+            "" => Ok((Time::EPOCH, limit)),
+            text => Ok((text.parse().map_err(Problem::malformed)?, limit)),
+        }
+    }
 }
 
 fn find(centre: &Centre, ask: &Ask, since: Time, limit: usize) -> Result<Page, RecordError> {
@@ -372,3 +380,16 @@ async fn tile(
     let bytes = blocking(&centre, move |record| record.tile(tile)).await?;
     bytes.ok_or_else(|| Problem::not_found("tile", path))
 }
+
+const READ_ASK: fn(&[u8]) -> Result<(), Problem> =
+    |bytes| fuzz::query::<Ask>(bytes)?.parsed().map(drop);
+
+/// What these routes read, as far as they read it without the store.
+pub(crate) const READS: &[Read] = &[
+    ("GET /v1/events", READ_ASK),
+    ("GET /v1/devices/{id}/events", READ_ASK),
+    ("GET /v1/ledger/consistency", |bytes| fuzz::query::<Span>(bytes).map(drop)),
+    ("GET /v1/ledger/inclusion", |bytes| fuzz::query::<Place>(bytes).map(drop)),
+    ("POST /v1/ledger/witnesses", |bytes| fuzz::body::<NewWitness>(bytes)?.parsed().map(drop)),
+    ("POST /v1/ledger/cosignatures", |bytes| fuzz::body::<Cosigned>(bytes)?.parsed().map(drop)),
+];

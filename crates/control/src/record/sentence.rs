@@ -21,6 +21,8 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
     match told.kind {
         "system.started" => format!("{actor} started"),
         "system.stopped" => format!("{actor} stopped"),
+        "data.restored" => restored(&detail),
+        "backup.made" => format!("{actor} made a backup"),
         "device.added" => {
             format!("{actor} added {subject} ({}) to {}", detail("kind"), detail("zone"))
         }
@@ -71,6 +73,28 @@ pub(crate) fn sentence(told: &Told<'_>) -> String {
         "kind.added" => format!("{actor} added the kind {subject}"),
         other => format!("{actor}: {other} {subject}{reason}"),
     }
+}
+
+/// What a restore mended, and what people have to.
+fn restored<'a>(detail: &impl Fn(&str) -> &'a str) -> String {
+    let mut text = match detail("backup_made") {
+        "" => "the store was put back to an earlier state".to_owned(),
+        made => format!("a backup of {} was restored", moment(made)),
+    };
+    let events = |count: &str| match count {
+        "1" => "1 event".to_owned(),
+        count => format!("{count} events"),
+    };
+    let mut add = |name: &str, words: &str, show: &dyn Fn(&str) -> String| match detail(name) {
+        "" | "0" => {}
+        found => text.push_str(&format!("; {words}: {}", show(found))),
+    };
+    add("unknown", "unknown to the store", &events);
+    add("cut_again", "cut off again", &str::to_owned);
+    add("lost", "missing in the record", &events);
+    add("missing", "missing, but seen elsewhere", &events);
+    add("not_mended", "to be looked at", &str::to_owned);
+    text
 }
 
 fn sessions(count: &str) -> String {

@@ -50,16 +50,39 @@ struct Witness {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewWitness {
+pub(super) struct NewWitness {
     /// Its verifier key, which holds its name.
     key: String,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Cosigned {
+pub(super) struct Cosigned {
     /// The checkpoint's note with the witness's signature.
     note: String,
+}
+
+impl NewWitness {
+    pub(super) fn parsed(&self) -> Result<VerifierKey, Problem> {
+        let key: VerifierKey = self.key.trim().parse().map_err(Problem::malformed)?;
+        if key.purpose() != ledger::Purpose::Witness {
+            return Err(Problem::malformed(
+                "this is the key of a log, no witness's; `palisade ledger witness` shows its own",
+            ));
+        }
+        if key.name().len() > MAX_NAME_LEN {
+            return Err(Problem::malformed(format!(
+                "a witness's name has at most {MAX_NAME_LEN} bytes"
+            )));
+        }
+        Ok(key)
+    }
+}
+
+impl Cosigned {
+    pub(super) fn parsed(&self) -> Result<Note, Problem> {
+        Note::parse(self.note.as_bytes()).map_err(Problem::malformed)
+    }
 }
 
 async fn read(c: &mut Connection<'_>) -> Result<Vec<Witness>, StoreError> {
@@ -96,18 +119,8 @@ async fn add_witness(
     AsAdministrator(who): AsAdministrator,
     Json(body): Json<NewWitness>,
 ) -> Result<(StatusCode, Answer<Witness>), Problem> {
-    let key: VerifierKey = body.key.trim().parse().map_err(Problem::malformed)?;
-    if key.purpose() != ledger::Purpose::Witness {
-        return Err(Problem::malformed(
-            "this is the key of a log, no witness's; `palisade ledger witness` shows its own",
-        ));
-    }
+    let key = body.parsed()?;
     let (name, text, now) = (key.name().to_owned(), key.to_string(), centre.now());
-    if name.len() > MAX_NAME_LEN {
-        return Err(Problem::malformed(format!(
-            "a witness's name has at most {MAX_NAME_LEN} bytes"
-        )));
-    }
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
     let same = "select name from witness where name = $1 or key = $2";
@@ -161,7 +174,7 @@ async fn cosign(
     AsViewer(_who): AsViewer,
     Json(body): Json<Cosigned>,
 ) -> Result<StatusCode, Problem> {
-    let note = Note::parse(body.note.as_bytes()).map_err(Problem::malformed)?;
+    let note = body.parsed()?;
     let known = read(&mut centre.store.read().await?.connection()).await?;
     let keys = known.iter().filter_map(|witness| witness.key.parse::<VerifierKey>().ok());
     let mut keys = keys.filter(|key| note.cosigned_at(key).is_ok());

@@ -81,6 +81,17 @@ pub(crate) async fn clear(
     refresh(c, id).await
 }
 
+/// Takes back the alerts that a new certificate settles; the level is for the caller to refresh
+/// with what else it changes of the device.
+pub(crate) async fn settle(c: &mut Connection<'_>, id: &DeviceId) -> Result<(), StoreError> {
+    c.execute(
+        "delete from alert where device = $1 and code in ($2, $3, $4)",
+        params![id, UNCLAIMED, EXPIRING, REVOKED],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Takes all alerts of a device back.
 pub(crate) async fn clear_all(c: &mut Connection<'_>, id: &DeviceId) -> Result<(), StoreError> {
     c.execute("delete from alert where device = $1", params![id]).await?;

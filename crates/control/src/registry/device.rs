@@ -6,7 +6,24 @@ use identity::{DeviceId, Fingerprint, KindId, Stage, Time, ZoneId};
 use policy::standing::{DeviceStanding, Labels};
 use policy::{Fact, Posture};
 
-use crate::store::{Connection, Row, StoreError, params};
+use super::attention;
+use crate::store::{Connection, Row, StoreError, Value, params};
+
+/// How many devices one query asks for.
+const SOME: usize = 16;
+
+/// The places of so many devices in a query.
+macro_rules! some {
+    () => {
+        "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+    };
+}
+
+/// Gives the values for those places; where devices are fewer, the first stands in the rest too.
+fn some_of(ids: &[&DeviceId]) -> Vec<Value> {
+    let first = ids.first().copied();
+    ids.iter().copied().chain(first.into_iter().cycle()).take(SOME).map(Value::from).collect()
+}
 
 /// What makes a new device.
 pub(crate) struct NewDevice {
@@ -68,6 +85,21 @@ pub(crate) async fn set_stage(
     Ok(())
 }
 
+/// Moves a device to the stage that an enrolment leads to, with what that settles.
+pub(crate) async fn enrolled(
+    c: &mut Connection<'_>,
+    id: &DeviceId,
+    stage: Stage,
+    now: Time,
+) -> Result<(), StoreError> {
+    attention::settle(c, id).await?;
+    let sql = "update device set stage = $1, changed = $2, \
+               attention = (select coalesce(max(severity), 0) from alert where device = $3) \
+               where id = $4";
+    c.execute(sql, params![stage, now, id, id]).await?;
+    Ok(())
+}
+
 /// Holds a fact of a device's posture, and raises its epoch.
 pub(crate) async fn hold(
     c: &mut Connection<'_>,
@@ -118,15 +150,37 @@ pub(crate) async fn standing(
     c: &mut Connection<'_>,
     id: &DeviceId,
 ) -> Result<Option<DeviceStanding>, StoreError> {
-    let sql = "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d.epoch \
-               from device d join zone z on z.id = d.zone where d.id = $1";
-    let Some(row) = c.row(sql, params![id]).await? else { return Ok(None) };
-    let facts = facts(c, id).await?;
-    let sql = "select fingerprint from certificate where device = $1 and state = 'issued' order by created";
-    let certificates = c.rows(sql, params![id]).await?;
-    let certificates: Result<_, StoreError> =
-        certificates.iter().map(|row| fingerprint(row, 0)).collect();
-    Ok(Some(bare_standing(&row)?.with(facts, certificates?)))
+    Ok(standings_of(c, &[id]).await?.pop())
+}
+
+/// Reads what a gateway must know of some devices, without those that there are not.
+pub(crate) async fn standings_of(
+    c: &mut Connection<'_>,
+    ids: &[&DeviceId],
+) -> Result<Vec<DeviceStanding>, StoreError> {
+    let mut standings = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(SOME) {
+        let sql = concat!(
+            "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d.epoch \
+             from device d join zone z on z.id = d.zone where d.id in ",
+            some!()
+        );
+        let devices = c.rows(sql, some_of(ids)).await?;
+        let sql = concat!(
+            "select device, name, value, reason, source, since from fact where device in ",
+            some!(),
+            " order by name"
+        );
+        let facts = c.rows(sql, some_of(ids)).await?;
+        let sql = concat!(
+            "select device, fingerprint from certificate where device in ",
+            some!(),
+            " and state = 'issued' order by created"
+        );
+        let certificates = c.rows(sql, some_of(ids)).await?;
+        standings.extend(joined(&devices, &facts, &certificates)?);
+    }
+    Ok(standings)
 }
 
 /// Reads what a gateway must know of every device.
@@ -134,20 +188,31 @@ pub(crate) async fn standings(c: &mut Connection<'_>) -> Result<Vec<DeviceStandi
     let sql = "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d.epoch \
                from device d join zone z on z.id = d.zone order by d.id";
     let devices = c.rows(sql, params![]).await?;
+    let sql = "select device, name, value, reason, source, since from fact order by name";
+    let facts = c.rows(sql, params![]).await?;
+    let sql = "select device, fingerprint from certificate where state = 'issued' order by created";
+    let certificates = c.rows(sql, params![]).await?;
+    joined(&devices, &facts, &certificates)
+}
+
+/// Puts devices together with the facts and certificates that are theirs.
+fn joined(
+    devices: &[Row],
+    fact_rows: &[Row],
+    certificate_rows: &[Row],
+) -> Result<Vec<DeviceStanding>, StoreError> {
     let mut facts: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
-    let sql = "select device, name, value, reason, source, since from fact";
-    for row in &c.rows(sql, params![]).await? {
+    for row in fact_rows {
         facts.entry(row.get(0)?).or_default().push(fact(row, 1)?);
     }
     let mut certificates: BTreeMap<String, Vec<Fingerprint>> = BTreeMap::new();
-    let sql = "select device, fingerprint from certificate where state = 'issued'";
-    for row in &c.rows(sql, params![]).await? {
+    for row in certificate_rows {
         certificates.entry(row.get(0)?).or_default().push(fingerprint(row, 1)?);
     }
     let take = |row: &Row| -> Result<DeviceStanding, StoreError> {
         let bare = bare_standing(row)?;
-        let facts = facts.get(bare.id.as_str()).cloned().unwrap_or_default();
-        let certificates = certificates.get(bare.id.as_str()).cloned().unwrap_or_default();
+        let facts = facts.remove(bare.id.as_str()).unwrap_or_default();
+        let certificates = certificates.remove(bare.id.as_str()).unwrap_or_default();
         Ok(bare.with(facts, certificates))
     };
     devices.iter().map(take).collect()
@@ -163,7 +228,30 @@ pub(crate) async fn revoked(
     rows.iter().map(|row| fingerprint(row, 0)).collect()
 }
 
-pub(crate) fn fingerprint(row: &Row, idx: usize) -> Result<Fingerprint, StoreError> {
+/// Reads those of some devices.
+pub(crate) async fn revoked_of(
+    c: &mut Connection<'_>,
+    ids: &[&DeviceId],
+    now: Time,
+) -> Result<Vec<Fingerprint>, StoreError> {
+    let mut revoked = Vec::new();
+    for ids in ids.chunks(SOME) {
+        let sql = concat!(
+            "select fingerprint from certificate where device in ",
+            some!(),
+            " and state = 'revoked' and not_after > $17"
+        );
+        let mut params = some_of(ids);
+        params.push(now.into());
+        let rows = c.rows(sql, params).await?;
+        for row in &rows {
+            revoked.push(fingerprint(row, 0)?);
+        }
+    }
+    Ok(revoked)
+}
+
+fn fingerprint(row: &Row, idx: usize) -> Result<Fingerprint, StoreError> {
     row.bytes(idx, "a fingerprint").map(Fingerprint::from_bytes)
 }
 

@@ -18,6 +18,7 @@ use super::{device, places};
 use crate::body::{Json, Query};
 use crate::centre::Centre;
 use crate::enrolment::make_claim;
+use crate::fuzz::{self, Read};
 use crate::people::{AsOperator, AsViewer};
 use crate::problem::Problem;
 use crate::record::{Actor, Draft};
@@ -199,16 +200,7 @@ async fn devices(
     Query(ask): Query<Ask>,
 ) -> Result<Answer<Page>, Problem> {
     let (sort, descending) = ask.sort()?;
-    let filter = ask.filter()?;
-    let from = match (ask.after.as_str(), ask.skip) {
-        ("", skip) => From::Skip(i64::from(skip.unwrap_or(0))),
-        (cursor, None) => read_cursor(cursor)?,
-        (_, Some(_)) => return Err(Problem::malformed("give either `after` or `skip`")),
-    };
-    let limit = i64::from(ask.limit.unwrap_or(100));
-    if !(1..=500).contains(&limit) {
-        return Err(Problem::malformed("a limit is 1 to 500"));
-    }
+    let (filter, from, limit) = (ask.filter()?, ask.from()?, ask.limit()?);
     let mut read = centre.store.read().await?;
     let mut c = read.connection();
     let (items, next) = view::page(&mut c, &filter, sort, descending, &from, limit).await?;
@@ -230,6 +222,22 @@ impl Ask {
             ("asc", _) | ("", Sort::Id) => Ok((sort, false)),
             _ => Err(Problem::malformed("an order is `asc` or `desc`")),
         }
+    }
+
+    fn from(&self) -> Result<From, Problem> {
+        match (self.after.as_str(), self.skip) {
+            ("", skip) => Ok(From::Skip(i64::from(skip.unwrap_or(0)))),
+            (cursor, None) => read_cursor(cursor),
+            (_, Some(_)) => Err(Problem::malformed("give either `after` or `skip`")),
+        }
+    }
+
+    fn limit(&self) -> Result<i64, Problem> {
+        let limit = self.limit.unwrap_or(100);
+        if !(1..=500).contains(&limit) {
+            return Err(Problem::malformed("a limit is 1 to 500"));
+        }
+        Ok(i64::from(limit))
     }
 
     fn filter(&self) -> Result<Filter, Problem> {
@@ -298,6 +306,8 @@ struct ClaimText {
     /// The claim itself; it is shown this once.
     text: String,
     expires: String,
+    /// Where the device enrols with it.
+    server: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -313,14 +323,7 @@ async fn add_device(
     AsOperator(principal): AsOperator,
     Json(body): Json<NewDevice>,
 ) -> Result<(StatusCode, Answer<Added>), Problem> {
-    let new = device::NewDevice {
-        id: body.id.parse().map_err(Problem::malformed)?,
-        kind: body.kind.parse().map_err(Problem::malformed)?,
-        zone: body.zone.parse().map_err(Problem::malformed)?,
-        title: text("title", body.title)?,
-        owner: text("owner", body.owner)?,
-        labels: labels(body.labels)?,
-    };
+    let new = body.parsed()?;
     let now = centre.now();
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
@@ -339,6 +342,19 @@ async fn add_device(
     write.commit().await?;
     centre.devices_changed(vec![new.id]).await;
     Ok((StatusCode::CREATED, Answer(Added { device, claim, made })))
+}
+
+impl NewDevice {
+    fn parsed(self) -> Result<device::NewDevice, Problem> {
+        Ok(device::NewDevice {
+            id: self.id.parse().map_err(Problem::malformed)?,
+            kind: self.kind.parse().map_err(Problem::malformed)?,
+            zone: self.zone.parse().map_err(Problem::malformed)?,
+            title: text("title", self.title)?,
+            owner: text("owner", self.owner)?,
+            labels: labels(self.labels)?,
+        })
+    }
 }
 
 /// Makes the kind and the zone that a new device names, where they are new.
@@ -382,7 +398,11 @@ async fn claim(
     let claim = make_claim(centre, c, id, now).await?;
     let draft = Draft::new("claim.made", actor).on_device(id).with("expires", claim.expires);
     centre.note(c, draft, now).await?;
-    Ok(ClaimText { text: claim.text.to_string(), expires: claim.expires.to_string() })
+    Ok(ClaimText {
+        text: claim.text.to_string(),
+        expires: claim.expires.to_string(),
+        server: centre.addresses.server.clone(),
+    })
 }
 
 /// Gives one device.
@@ -669,4 +689,40 @@ fn labels(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, 
         text("label", Some(value.clone()))?;
     }
     Ok(labels)
+}
+
+/// What these routes read, as far as they read it without the store.
+pub(crate) const READS: &[Read] = &[
+    ("GET /v1/devices", |bytes| {
+        let ask = fuzz::query::<Ask>(bytes)?;
+        ask.sort()?;
+        ask.filter()?;
+        ask.limit()?;
+        if let From::After(key, id) = ask.from()? {
+            let again = read_cursor(&write_cursor(key, &id))?;
+            assert!(matches!(again, From::After(k, i) if k == key && i == id));
+        }
+        Ok(())
+    }),
+    ("POST /v1/devices", |bytes| fuzz::body::<NewDevice>(bytes)?.parsed().map(drop)),
+    ("PATCH /v1/devices/{id}", |bytes| {
+        let body = fuzz::body::<ChangeDevice>(bytes)?;
+        text("title", body.title)?;
+        text("owner", body.owner)?;
+        labels(body.labels.unwrap_or_default()).map(drop)
+    }),
+    ("POST /v1/sites", |bytes| fuzz::body::<NewPlace>(bytes)?.read()),
+    ("POST /v1/zones", |bytes| {
+        let NewZone { id, site, title } = fuzz::body::<NewZone>(bytes)?;
+        NewPlace { id: site, title }.read()?;
+        NewPlace { id, title: None }.read()
+    }),
+    ("POST /v1/kinds", |bytes| fuzz::body::<NewPlace>(bytes)?.read()),
+];
+
+impl NewPlace {
+    fn read(self) -> Result<(), Problem> {
+        self.id.parse::<SiteId>().map_err(Problem::malformed)?;
+        text("title", self.title).map(drop)
+    }
 }

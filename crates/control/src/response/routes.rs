@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::body::Json;
 use crate::centre::Centre;
+use crate::fuzz::{self, Read};
 use crate::people::AsOperator;
 use crate::problem::Problem;
 use crate::registry::view::{self, Device};
@@ -59,6 +60,17 @@ impl Reason {
     }
 }
 
+impl Many {
+    fn parsed(&self) -> Result<(Vec<DeviceId>, &str), Problem> {
+        if self.ids.len() > MAX_DEVICES {
+            return Err(Problem::malformed(format!("at most {MAX_DEVICES} devices at once")));
+        }
+        let reason = checked(&self.reason)?;
+        let ids: Result<_, _> = self.ids.iter().map(|id| id.parse()).collect();
+        Ok((ids.map_err(Problem::malformed)?, reason))
+    }
+}
+
 fn checked(reason: &str) -> Result<&str, Problem> {
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
@@ -96,16 +108,7 @@ async fn revoke_all(
     principal: &crate::people::Principal,
     many: Many,
 ) -> Result<Answer<Revoked>, Problem> {
-    if many.ids.len() > MAX_DEVICES {
-        return Err(Problem::malformed(format!("at most {MAX_DEVICES} devices at once")));
-    }
-    let reason = checked(&many.reason)?;
-    let ids: Vec<DeviceId> = many
-        .ids
-        .iter()
-        .map(|id| id.parse())
-        .collect::<Result<_, _>>()
-        .map_err(Problem::malformed)?;
+    let (ids, reason) = many.parsed()?;
     let now = centre.now();
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
@@ -189,3 +192,15 @@ impl DeviceIdText {
         self.0.parse().map_err(Problem::malformed)
     }
 }
+
+const READ_REASON: fn(&[u8]) -> Result<(), Problem> =
+    |bytes| fuzz::body::<Reason>(bytes)?.checked().map(drop);
+
+/// What these routes read, as far as they read it without the store.
+pub(crate) const READS: &[Read] = &[
+    ("POST /v1/devices/{id}/revoke", READ_REASON),
+    ("POST /v1/devices/revoke", |bytes| fuzz::body::<Many>(bytes)?.parsed().map(drop)),
+    ("POST /v1/devices/{id}/quarantine", READ_REASON),
+    ("POST /v1/devices/{id}/recover", READ_REASON),
+    ("POST /v1/devices/{id}/retire", READ_REASON),
+];

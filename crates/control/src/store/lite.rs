@@ -1,8 +1,10 @@
 //! SQLite: one writer whose waiting commits share one fsync, and a pool of readers.
 //!
 //! Writers take turns on the one connection, each in a savepoint of a transaction that the first
-//! of them opened. Who commits releases its savepoint and waits; the committer stands in the same
-//! first-come queue, so whoever was waiting when it lined up is in its batch.
+//! of them opened. Who commits leaves its savepoint to be released by the next turn or the commit,
+//! and waits; the committer stands in the same first-come queue, so whoever was waiting when it
+//! lined up is in its batch. Each call of the connection is answered by another thread, which
+//! costs more than most statements: hence what can go in one call does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,16 +30,26 @@ pub(crate) struct Lite {
 struct Writer {
     connection: Option<SqliteConnection>,
     open: bool,
-    /// A turn ended without commit: its savepoint is to be rolled back before anything else.
-    abandoned: bool,
+    last: Last,
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
+}
+
+/// What is left of the turn before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// Nothing.
+    Gone,
+    /// It is to be committed: its savepoint is to be released.
+    Done,
+    /// It ended without commit: its savepoint is to be rolled back before anything else.
+    Abandoned,
 }
 
 /// One writer's turn; rolled back when dropped.
 pub(crate) struct Turn {
     writer: OwnedMutexGuard<Writer>,
     work: Arc<Notify>,
-    released: bool,
+    done: bool,
 }
 
 /// How many turns may share one commit at most.
@@ -60,12 +72,14 @@ impl Lite {
         migration::sqlite(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            // A file does not go away as a server does.
+            .test_before_acquire(false)
             .idle_timeout(Duration::from_secs(60))
             .connect_lazy_with(options.read_only(true).create_if_missing(false));
         let writer = Writer {
             connection: Some(connection),
             open: false,
-            abandoned: false,
+            last: Last::Gone,
             waiting: Vec::new(),
         };
         let lite =
@@ -84,25 +98,38 @@ impl Lite {
         if writer.waiting.len() >= MAX_BATCH {
             writer.commit().await;
         }
-        if !writer.open {
-            sqlx::query("begin immediate").execute(writer.connection()?).await?;
-            writer.open = true;
+        let begin = match (writer.open, writer.last) {
+            (false, _) => "begin immediate; savepoint turn",
+            (true, Last::Done) => "release turn; savepoint turn",
+            (true, _) => "savepoint turn",
+        };
+        writer.open = true;
+        // Should the caller go away while this is under way, it is done nonetheless.
+        writer.last = Last::Abandoned;
+        if let Err(error) = writer.run(begin).await {
+            writer.undo(&error).await;
+            return Err(error);
         }
-        sqlx::query("savepoint turn").execute(writer.connection()?).await?;
-        Ok(Turn { writer, work: Arc::clone(&self.work), released: false })
+        Ok(Turn { writer, work: Arc::clone(&self.work), done: false })
+    }
+
+    /// Moves what stands in the write-ahead log into the file and empties the log, so that what
+    /// was deleted lies in neither; a reader that is at work may keep it from that.
+    pub(super) async fn empty_log(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        writer.finish().await;
+        writer.run("pragma wal_checkpoint(truncate)").await
     }
 
     pub(super) async fn close(&self) {
+        // The last to close empties the log and removes it, and that must be one who may write.
+        self.readers.close().await;
         let mut writer = self.writer.lock().await;
-        // An abandoned turn that cannot be rolled back must not be committed with the others.
-        if writer.tidy().await.is_ok() && writer.open {
-            writer.commit().await;
-        }
+        writer.finish().await;
         if let Some(connection) = writer.connection.take() {
             let _ = connection.close().await;
         }
         self.work.notify_one();
-        self.readers.close().await;
     }
 }
 
@@ -111,34 +138,57 @@ impl Writer {
         self.connection.as_mut().ok_or(StoreError::Database(sqlx::Error::PoolClosed))
     }
 
-    /// Rolls back what an abandoned turn left behind.
-    async fn tidy(&mut self) -> Result<(), StoreError> {
-        if !self.abandoned {
-            return Ok(());
-        }
-        let connection = self.connection()?;
-        sqlx::query("rollback to turn").execute(&mut *connection).await?;
-        sqlx::query("release turn").execute(connection).await?;
-        self.abandoned = false;
+    async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        sqlx::raw_sql(sql).execute(self.connection()?).await?;
         Ok(())
     }
 
-    async fn commit(&mut self) {
-        let result = match self.connection() {
-            Ok(connection) => match sqlx::query("commit").execute(&mut *connection).await {
-                Ok(_) => Ok(()),
-                Err(error) => {
-                    // What was not committed is undone, so that the next batch begins clean.
-                    let _ = sqlx::query("rollback").execute(connection).await;
-                    Err(error.to_string())
-                }
-            },
-            Err(error) => Err(error.to_string()),
-        };
-        self.open = false;
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(result.clone());
+    /// Rolls back what an abandoned turn left behind.
+    async fn tidy(&mut self) -> Result<(), StoreError> {
+        if self.last != Last::Abandoned {
+            return Ok(());
         }
+        self.last = Last::Gone;
+        let tidied = self.run("rollback to turn; release turn").await;
+        if let Err(error) = &tidied {
+            self.undo(error).await;
+        }
+        tidied
+    }
+
+    /// Commits what was done, without an abandoned turn.
+    async fn finish(&mut self) {
+        if self.tidy().await.is_ok() && self.open {
+            self.commit().await;
+        }
+    }
+
+    async fn commit(&mut self) {
+        let waiting = self.end_batch();
+        let result = self.run("commit").await.map_err(|e| e.to_string());
+        if result.is_err() {
+            // What was not committed is undone, so that the next batch begins clean.
+            let _ = self.run("rollback").await;
+        }
+        tell(waiting, &result);
+    }
+
+    /// Undoes the whole batch, so that the next begins clean.
+    async fn undo(&mut self, why: &StoreError) {
+        let waiting = self.end_batch();
+        let _ = self.run("rollback").await;
+        tell(waiting, &Err(why.to_string()));
+    }
+
+    fn end_batch(&mut self) -> Vec<oneshot::Sender<Result<(), String>>> {
+        (self.open, self.last) = (false, Last::Gone);
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+fn tell(waiting: Vec<oneshot::Sender<Result<(), String>>>, result: &Result<(), String>) {
+    for waiting in waiting {
+        let _ = waiting.send(result.clone());
     }
 }
 
@@ -149,9 +199,7 @@ async fn commit_batches(writer: Arc<Mutex<Writer>>, work: Arc<Notify>) {
         if writer.connection.is_none() {
             return;
         }
-        if writer.open && writer.tidy().await.is_ok() {
-            writer.commit().await;
-        }
+        writer.finish().await;
     }
 }
 
@@ -161,8 +209,7 @@ impl Turn {
     }
 
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
-        sqlx::query("release turn").execute(self.connection()).await?;
-        self.released = true;
+        self.done = true;
         let (sender, receiver) = oneshot::channel();
         self.writer.waiting.push(sender);
         drop(self);
@@ -175,9 +222,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.released {
-            self.writer.abandoned = true;
-        }
+        self.writer.last = if self.done { Last::Done } else { Last::Abandoned };
         self.work.notify_one();
     }
 }

@@ -2,6 +2,8 @@
 
 mod postgres;
 
+use futures_util::FutureExt as _;
+
 use super::*;
 
 /// Runs a test on SQLite, and on PostgreSQL where it is installed.
@@ -73,6 +75,20 @@ async fn many_writers_at_once_all_get_their_turn() {
         let expected: Vec<_> =
             (0..200).filter(|idx| idx % 3 != 0).map(|idx| format!("{idx:03}")).collect();
         assert_eq!(names(&store).await, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_goes_away_while_its_turn_begins_spoils_nothing() {
+    on_both(async |store| {
+        put(&store, "before", true).await;
+        for n in 0..3 {
+            // Polled once: on SQLite its first statement is under way then.
+            drop(store.write().now_or_never());
+            put(&store, &format!("{n}"), true).await;
+        }
+        assert_eq!(names(&store).await, ["0", "1", "2", "before"]);
     })
     .await;
 }

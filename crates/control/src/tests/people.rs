@@ -207,3 +207,22 @@ async fn a_forgotten_person_is_gone_from_the_record_which_stays_whole() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn one_address_cannot_ask_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = rig(Store::open_file(&folder.path().join("store.sqlite")).await.unwrap()).await;
+    let ask = async |from: &str| {
+        let mut request = request(Method::GET, "/healthz", Value::Null);
+        request.extensions_mut().insert(crate::people::Remote(from.parse().unwrap()));
+        rig.send(request).await.status
+    };
+    let mut n_answered = 0;
+    while ask("192.0.2.7").await == StatusCode::OK {
+        n_answered += 1;
+        assert!(n_answered < 100_000, "there is no bound");
+    }
+    assert_eq!(ask("192.0.2.7").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(ask("192.0.2.8").await, StatusCode::OK);
+    assert_eq!(ask("127.0.0.1").await, StatusCode::OK);
+}

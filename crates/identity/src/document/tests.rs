@@ -48,6 +48,16 @@ fn one_kind_is_not_read_as_another() {
 }
 
 #[test]
+fn a_kind_that_is_not_ours_is_told_on_one_line() {
+    let mut bytes = Signed::sign(&Order(7), None, &[&ed25519(1)]).unwrap();
+    let place = bytes.windows(5).position(|w| w == b"order").unwrap();
+    bytes[place..place + 5].copy_from_slice(b"o\r\n\x1b[");
+    let Err(error) = Signed::<Order>::parse(&bytes) else { panic!("read as another kind") };
+    let told = std::string::ToString::to_string(&error);
+    assert!(told.contains(r"test.o\r\n\u{1b}[.v1`; expected"), "{told}");
+}
+
+#[test]
 fn the_same_key_twice_counts_once() {
     let key = ed25519(1);
     let bytes = Signed::sign(&Order(7), None, &[&key, &key]).unwrap();

@@ -1,4 +1,4 @@
-//! The master key's file: two lines of text, made once, readable by its owner alone.
+//! The master key, and its file: made once, readable by its owner alone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -8,28 +8,22 @@ use std::path::Path;
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::rand::SecureRandom;
-use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
+use super::file::{Content, Cost, MAX_FILE_BYTES};
+use super::keeper::MAX_WRAPPED_BYTES;
 use super::sealing::expand;
-use super::{SealingKey, Unlock, VaultError, random};
+use super::{KeeperError, SealingKey, Unlock, VaultError, Way, random};
 use crate::disk;
 
 /// The key from which every other key under a data folder is derived.
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
-/// How hard a passphrase is to guess; kept in the file, so that it can be raised later.
-struct Cost {
-    memory_kib: u32,
-    passes: u32,
-    lanes: u32,
-}
-
 impl MasterKey {
     /// Makes a key and its file, which must not be there yet.
     pub fn create(
         path: &Path,
-        unlock: &Unlock,
+        unlock: &Unlock<'_>,
         source: &dyn SecureRandom,
     ) -> Result<Self, VaultError> {
         let key = Self(random(source)?);
@@ -43,19 +37,16 @@ impl MasterKey {
     }
 
     /// Reads a key from its file.
-    pub fn load(path: &Path, unlock: &Unlock) -> Result<Self, VaultError> {
-        let text = read_private(path)?;
+    pub fn load(path: &Path, unlock: &Unlock<'_>) -> Result<Self, VaultError> {
+        Self::parse(&read_private(path)?, path, unlock)
+    }
+
+    /// Reads a key from what stands in its file, or will; the path is for errors only.
+    pub fn parse(text: &str, path: &Path, unlock: &Unlock<'_>) -> Result<Self, VaultError> {
         let malformed = |why| VaultError::Malformed { path: path.to_path_buf(), why };
-        let line = text.strip_prefix(FIRST_LINE).ok_or(malformed("its first line is another"))?;
-        let line = line.strip_suffix('\n').ok_or(malformed("it was cut off"))?;
-        let (found, rest) = line.split_once(' ').ok_or(malformed("its second line is another"))?;
-        match (found, unlock) {
-            ("key", Unlock::KeyFile) => {
-                bytes(rest).map(Self).ok_or(malformed("the key is not 32 bytes in base64"))
-            }
-            ("argon2id", Unlock::Passphrase(passphrase)) => {
-                let (cost, salt, sealed) =
-                    parse_wrapped(rest).ok_or(malformed("its second line is another"))?;
+        match (Content::parse(text).map_err(malformed)?, unlock) {
+            (Content::Bare(key), Unlock::KeyFile) => Ok(Self(key)),
+            (Content::Argon2id { cost, salt, sealed }, Unlock::Passphrase(passphrase)) => {
                 let wrapping = wrapping_key(passphrase, &salt, &cost)
                     .ok_or(malformed("its costs are out of bounds"))?;
                 let wrong = |_| VaultError::WrongPassphrase(path.to_path_buf());
@@ -66,17 +57,23 @@ impl MasterKey {
                     .map_err(|_| malformed("the wrapped key is not 32 bytes"))?;
                 Ok(Self(Zeroizing::new(key)))
             }
-            ("argon2id", Unlock::KeyFile) => Err(VaultError::OtherUnlock {
-                path: path.to_path_buf(),
-                found: "is wrapped by a passphrase",
-                advice: "give the passphrase",
-            }),
-            ("key", Unlock::Passphrase(_)) => Err(VaultError::OtherUnlock {
-                path: path.to_path_buf(),
-                found: "is not wrapped by a passphrase",
-                advice: "leave the passphrase out",
-            }),
-            _ => Err(malformed("it is unlocked in a way that this version does not know")),
+            (Content::Kept { kind, wrapped }, Unlock::Keeper(keeper)) if keeper.kind() == kind => {
+                Ok(Self(keeper.open(&wrapped)?))
+            }
+            (content, _) => {
+                Err(VaultError::OtherUnlock { path: path.to_path_buf(), found: content.way() })
+            }
+        }
+    }
+
+    /// Reads how a key's file is unlocked, and what a keeper wrapped, without unlocking it.
+    pub fn inspect(path: &Path) -> Result<(Way, Option<Vec<u8>>), VaultError> {
+        let malformed = |why| VaultError::Malformed { path: path.to_path_buf(), why };
+        let content = Content::parse(&read_private(path)?).map_err(malformed)?;
+        let way = content.way();
+        match content {
+            Content::Kept { wrapped, .. } => Ok((way, Some(wrapped))),
+            Content::Bare(_) | Content::Argon2id { .. } => Ok((way, None)),
         }
     }
 
@@ -98,35 +95,35 @@ impl MasterKey {
         secret
     }
 
-    fn to_text(
+    /// Writes what is to stand in a file that is unlocked like this.
+    pub fn to_text(
         &self,
-        unlock: &Unlock,
+        unlock: &Unlock<'_>,
         source: &dyn SecureRandom,
     ) -> Result<Zeroizing<String>, VaultError> {
-        let mut text = Zeroizing::new(FIRST_LINE.to_string());
-        match unlock {
-            Unlock::KeyFile => {
-                let key = Zeroizing::new(Base64::encode_string(self.0.as_ref()));
-                text.push_str("key ");
-                text.push_str(&key);
-            }
+        let content = match unlock {
+            Unlock::KeyFile => Content::Bare(self.0.clone()),
             Unlock::Passphrase(passphrase) => {
                 let n_chars = passphrase.chars().count();
                 if n_chars < MIN_CHARS {
                     return Err(VaultError::ShortPassphrase(n_chars));
                 }
-                let salt = random::<16>(source)?;
+                let (cost, salt) = (Cost::OURS, *random::<16>(source)?);
                 // The costs are ours, so that they are within their bounds.
-                let wrapping = wrapping_key(passphrase, &salt, &COST).ok_or(VaultError::Random)?;
+                let wrapping = wrapping_key(passphrase, &salt, &cost).ok_or(VaultError::Random)?;
                 let sealed = SealingKey::new(&wrapping).seal(CONTEXT, self.0.as_ref(), source)?;
-                let Cost { memory_kib, passes, lanes } = COST;
-                let (salt, sealed) =
-                    (Base64::encode_string(salt.as_ref()), Base64::encode_string(&sealed));
-                text.push_str(&format!("argon2id {memory_kib} {passes} {lanes} {salt} {sealed}"));
+                Content::Argon2id { cost, salt, sealed }
             }
-        }
-        text.push('\n');
-        Ok(text)
+            Unlock::Keeper(keeper) => {
+                let wrapped = keeper.wrap(&self.0)?;
+                if !(1..=MAX_WRAPPED_BYTES).contains(&wrapped.len()) {
+                    let text = format!("the keeper made {} bytes of the key", wrapped.len());
+                    return Err(KeeperError::Unusable(text).into());
+                }
+                Content::Kept { kind: keeper.kind(), wrapped }
+            }
+        };
+        Ok(content.to_text())
     }
 }
 
@@ -166,20 +163,8 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, VaultError> {
     Ok(text)
 }
 
-fn parse_wrapped(line: &str) -> Option<(Cost, [u8; 16], Vec<u8>)> {
-    let mut words = line.split(' ');
-    let mut number = || words.next()?.parse().ok();
-    let cost = Cost { memory_kib: number()?, passes: number()?, lanes: number()? };
-    let salt = Base64::decode_vec(words.next()?).ok()?.try_into().ok()?;
-    let sealed = Base64::decode_vec(words.next()?).ok()?;
-    if words.next().is_some() { None } else { Some((cost, salt, sealed)) }
-}
-
-/// Makes the key that wraps the master key; none if the costs are more than a start may take.
+/// Makes the key that wraps the master key; none if argon2 has no such costs.
 fn wrapping_key(passphrase: &str, salt: &[u8; 16], cost: &Cost) -> Option<Zeroizing<[u8; 32]>> {
-    if cost.memory_kib > MAX_MEMORY_KIB || cost.passes > MAX_PASSES {
-        return None;
-    }
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).ok()?;
     let mut key = Zeroizing::new([0; 32]);
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -187,17 +172,5 @@ fn wrapping_key(passphrase: &str, salt: &[u8; 16], cost: &Cost) -> Option<Zeroiz
     Some(key)
 }
 
-fn bytes(base64: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    let n_bytes = Base64::decode(base64, bytes.as_mut()).ok()?.len();
-    if n_bytes == 32 { Some(bytes) } else { None }
-}
-
-const FIRST_LINE: &str = "palisade master key v1\n";
 const CONTEXT: &str = "master key";
 const MIN_CHARS: usize = 12;
-const MAX_FILE_BYTES: usize = 4096;
-/// RFC 9106 §4, the second recommended choice: 64 MiB, three passes, four lanes.
-const COST: Cost = Cost { memory_kib: 64 * 1024, passes: 3, lanes: 4 };
-const MAX_MEMORY_KIB: u32 = 1 << 20;
-const MAX_PASSES: u32 = 64;

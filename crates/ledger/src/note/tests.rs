@@ -118,12 +118,14 @@ fn other_keys_and_names_are_refused() {
     ] {
         assert!(text.parse::<VerifierKey>().is_err(), "{text}");
     }
-    for name in ["", "a b", "a+b", "a\u{a0}b", "a\nb"] {
+    for name in ["", "a b", "a+b", "a\u{a0}b", "a\nb", "a\u{e}b", "a\u{7f}b", "a\u{9b}b"] {
         assert_eq!(
             VerifierKey::new(name, signer(1).public_key()),
             Err(NoteError::Name(name.into()))
         );
     }
+    let told = NoteError::Name("a\u{1b}[2J".repeat(1000)).to_string();
+    assert!(told.starts_with("`a\\u{1b}[2Ja") && told.len() < 1000, "{told}");
     assert!(Note::sign("no newline".into(), "a", &signer(1)).is_err());
     assert!(Note::sign("a\tb\n".into(), "a", &signer(1)).is_err());
     assert_eq!(Note::parse(&[b'a'; 65_537]), Err(NoteError::TooLong(65_537)));

@@ -60,7 +60,7 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic_and_cost_no_more_than_they_are(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        survive(&bytes);
+        crate::fuzz::mqtt(&bytes);
     }
 
     #[test]
@@ -79,31 +79,8 @@ proptest! {
         if is_cut {
             out.truncate(cut.index(out.len()));
         }
-        survive(&out);
+        crate::fuzz::mqtt(&out);
     }
-}
-
-/// Decodes bytes in every way there is; whatever is accepted must come out the same again.
-fn survive(bytes: &[u8]) {
-    for version in BOTH {
-        for side in SIDES {
-            if let Ok(packet) = decode(version, side, Bytes::copy_from_slice(bytes)) {
-                let version = match &packet {
-                    Packet::Connect(connect) => connect.version,
-                    _ => version,
-                };
-                let mut out = BytesMut::new();
-                encode(&packet, version, &mut out).expect("what was decoded can be encoded");
-                assert_eq!(decode(version, side, out.freeze()), Ok(packet));
-            }
-        }
-        let mut decoder = Decoder::for_client(version, 200);
-        let mut buffer = BytesMut::from(bytes);
-        while let Ok(Some(_)) = decoder.decode(&mut buffer) {}
-    }
-    let mut decoder = Decoder::for_server(PacketLimits { connect: 100, packet: 200 });
-    let mut buffer = BytesMut::from(bytes);
-    while let Ok(Some(_)) = decoder.decode(&mut buffer) {}
 }
 
 #[test]
@@ -112,7 +89,7 @@ fn corpus_is_replayed() {
     let mut n_files = 0;
     for entry in std::fs::read_dir(folder).expect("the corpus is committed") {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
-        survive(&bytes);
+        crate::fuzz::mqtt(&bytes);
         n_files += 1;
     }
     assert!(n_files >= 30, "only {n_files} files");

@@ -53,6 +53,9 @@ fn value(configuration: &Configuration, key: Key) -> (Option<String>, Origin) {
         Key::Listen => one(&c.listen),
         Key::HttpsPort => one(&c.https_port),
         Key::MqttPort => one(&c.mqtt_port),
+        Key::Metrics => {
+            (c.metrics.value.map(|address| address.to_string()), c.metrics.origin.clone())
+        }
         Key::Name => {
             let names: Vec<_> = c.name.value.iter().map(ToString::to_string).collect();
             (Some(names.join(", ")).filter(|names| !names.is_empty()), c.name.origin.clone())
@@ -61,8 +64,17 @@ fn value(configuration: &Configuration, key: Key) -> (Option<String>, Origin) {
             let url = c.store.value.as_deref().map(without_password);
             (url.or_else(|| Some("sqlite".into())), c.store.origin.clone())
         }
-        Key::PassphraseFile => path(&c.passphrase_file),
-        Key::Server => (c.server.value.clone(), c.server.origin.clone()),
+        Key::PassphraseFile => path(&c.unlocking.passphrase_file),
+        Key::Pkcs11Module => path(&c.unlocking.pkcs11_module),
+        Key::Pkcs11Token => text(&c.unlocking.pkcs11_token),
+        Key::Pkcs11PinFile => path(&c.unlocking.pkcs11_pin_file),
+        Key::Tpm => text(&c.unlocking.tpm),
+        Key::TpmPcrs => {
+            let pcrs: Vec<_> = c.unlocking.tpm_pcrs.value.iter().map(u8::to_string).collect();
+            let origin = c.unlocking.tpm_pcrs.origin.clone();
+            (Some(pcrs.join(", ")).filter(|pcrs| !pcrs.is_empty()), origin)
+        }
+        Key::Server => text(&c.server),
         Key::TokenFile => path(&c.token_file),
         Key::Root => path(&c.root),
         Key::RootFingerprint => {
@@ -78,6 +90,10 @@ fn value(configuration: &Configuration, key: Key) -> (Option<String>, Origin) {
 
 fn one<T: Display>(setting: &Setting<T>) -> (Option<String>, Origin) {
     (Some(setting.value.to_string()), setting.origin.clone())
+}
+
+fn text(setting: &Setting<Option<String>>) -> (Option<String>, Origin) {
+    (setting.value.clone(), setting.origin.clone())
 }
 
 fn path(setting: &Setting<Option<std::path::PathBuf>>) -> (Option<String>, Origin) {

@@ -175,7 +175,8 @@ fn print_claim(
         "\u{2191} the claim of `{device}`: it works once and until {} UTC. On the device:",
         moment(answer, "/claim/expires")
     ));
-    out.note(&format!("  palisade enroll --server HOST:8443 --claim {shown} --out {device}"));
+    let server = text(answer, "/claim/server");
+    out.note(&format!("  palisade enroll --server {server} --claim {shown} --out {device}"));
     Ok(Exit::Ok)
 }
 

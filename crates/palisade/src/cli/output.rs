@@ -161,7 +161,7 @@ fn cell(text: &str, tone: Tone) -> Cell {
 }
 
 /// Shows control characters instead of obeying them.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -104,8 +104,11 @@ fn report(context: &Context, checked: &Value) -> Result<Exit, Failure> {
         for (key, word) in [("problems", "problem"), ("warnings", "warning")] {
             let list = checked.get(key).and_then(Value::as_array);
             for item in list.into_iter().flatten() {
-                let (line, column) = (number(item, "/line"), number(item, "/column"));
-                out.line(&format!("{line}:{column} {word}: {}", text(item, "/text")))?;
+                let place = match (number(item, "/line"), number(item, "/column")) {
+                    (0, _) => "namespaces".to_owned(),
+                    (line, column) => format!("{line}:{column}"),
+                };
+                out.line(&format!("{place} {word}: {}", text(item, "/text")))?;
             }
         }
         if ok {

@@ -32,6 +32,8 @@ fn nouns_and_verbs_are_these() {
         operator add|list|remove
         token make|list|revoke
         ledger verify|show|checkpoint|key|witness
+        key show|rewrap
+        backup create|verify|restore
         config show
         doctor
         completions
@@ -57,6 +59,10 @@ fn lines_from_the_manual_parse() {
         "palisade token make ci --role viewer --days 7 --out token",
         "palisade ledger verify /tmp/x/control/ledger --key key.txt --witness checkpoint",
         "palisade ledger witness --state /tmp/w --key key.txt --every 10",
+        "palisade up --tpm --tpm-pcrs 7,11",
+        "palisade up --pkcs11-module /x.so --pkcs11-token palisade --pkcs11-pin-file /x",
+        "palisade key rewrap --to-tpm",
+        "palisade key rewrap --tpm=tabrmd --to-passphrase-file /x --out recovery.key",
         "palisade config show --origin",
         "palisade doctor --json",
         "palisade completions bash",
@@ -78,7 +84,7 @@ fn what_is_missing_is_named() {
 #[test]
 fn flags_reach_the_configuration() {
     let cli = parse("palisade up --https-port 9443 --name palisade.example --data /tmp/x").unwrap();
-    let configuration = configure(&cli).unwrap();
+    let (configuration, _) = configure(&cli).unwrap();
     assert_eq!(configuration.https_port.value, 9443);
     assert_eq!(configuration.name.value.len(), 1);
     assert_eq!(configuration.data.value, std::path::Path::new("/tmp/x"));

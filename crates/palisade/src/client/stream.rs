@@ -52,6 +52,17 @@ impl Messages {
     }
 }
 
+/// Reads pieces of one stream.
+pub(crate) fn read<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Vec<Message>, Failure> {
+    let mut reader = Reader::default();
+    for piece in pieces {
+        reader.handle_bytes(piece)?;
+    }
+    Ok(reader.ready.into())
+}
+
 impl Reader {
     fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         for byte in bytes {
@@ -98,11 +109,7 @@ mod tests {
     use super::*;
 
     fn read(chunks: &[&str]) -> Vec<Message> {
-        let mut reader = Reader::default();
-        for chunk in chunks {
-            reader.handle_bytes(chunk.as_bytes()).unwrap();
-        }
-        reader.ready.into()
+        super::read(chunks.iter().map(|chunk| chunk.as_bytes())).unwrap()
     }
 
     fn message(name: &str, data: &str) -> Message {

@@ -14,12 +14,24 @@ pub(crate) enum Key {
     HttpsPort,
     /// The port of MQTT over TLS.
     MqttPort,
+    /// Where the gateway's metrics are served.
+    Metrics,
     /// The server's names.
     Name,
     /// A PostgreSQL URL.
     Store,
     /// The file with the passphrase.
     PassphraseFile,
+    /// The PKCS#11 module.
+    Pkcs11Module,
+    /// The label of the token.
+    Pkcs11Token,
+    /// The file with the token's PIN.
+    Pkcs11PinFile,
+    /// The TPM.
+    Tpm,
+    /// The PCRs that the TPM asks for.
+    TpmPcrs,
     /// The server to talk to.
     Server,
     /// The file with the token.
@@ -36,14 +48,20 @@ pub(crate) enum Key {
 
 impl Key {
     /// Every setting, in the order they are shown.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Data,
         Self::Listen,
         Self::HttpsPort,
         Self::MqttPort,
+        Self::Metrics,
         Self::Name,
         Self::Store,
         Self::PassphraseFile,
+        Self::Pkcs11Module,
+        Self::Pkcs11Token,
+        Self::Pkcs11PinFile,
+        Self::Tpm,
+        Self::TpmPcrs,
         Self::Server,
         Self::TokenFile,
         Self::Root,
@@ -59,9 +77,15 @@ impl Key {
             Self::Listen => "listen",
             Self::HttpsPort => "https_port",
             Self::MqttPort => "mqtt_port",
+            Self::Metrics => "metrics",
             Self::Name => "name",
             Self::Store => "store",
             Self::PassphraseFile => "passphrase_file",
+            Self::Pkcs11Module => "pkcs11_module",
+            Self::Pkcs11Token => "pkcs11_token",
+            Self::Pkcs11PinFile => "pkcs11_pin_file",
+            Self::Tpm => "tpm",
+            Self::TpmPcrs => "tpm_pcrs",
             Self::Server => "server",
             Self::TokenFile => "token_file",
             Self::Root => "root",
@@ -84,6 +108,11 @@ impl Key {
         }
     }
 
+    /// Gives the flag that says how it is to be from now on.
+    pub(crate) fn target_flag(self) -> String {
+        self.flag().replacen("--", "--to-", 1)
+    }
+
     /// Says whether it may stand in the file, which lies in the data folder.
     pub(crate) fn in_file(self) -> bool {
         self != Self::Data
@@ -91,7 +120,7 @@ impl Key {
 
     /// Says whether it takes several values.
     pub(crate) fn many(self) -> bool {
-        self == Self::Name
+        matches!(self, Self::Name | Self::TpmPcrs)
     }
 }
 

@@ -96,3 +96,39 @@ fn a_file_that_is_not_toml_is_one_line() {
     assert!(error.starts_with("`/data/palisade.toml` is not TOML"), "{error}");
     assert!(!error.contains('\n'));
 }
+
+#[test]
+fn a_line_that_is_no_toml_is_placed_and_not_shown_for_it_may_hold_a_password() {
+    let error = layers("https_port = 1\nstore = \"postgres://u:hunter2@db/x", &[]).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("line 2: ") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn what_is_quoted_of_a_setting_is_one_short_line() {
+    let refuse = |toml: &str| match layers(toml, &[]) {
+        Ok(layers) => layers.assemble("/data".into()).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    let long = "x".repeat(5000);
+    for toml in [
+        "listen = \"a\\nb\"".to_owned(),
+        format!("listen = \"{long}\""),
+        format!("\"a\\u001b{long}\" = 1"),
+        format!("https_port = [{}]", "1,".repeat(5000)),
+    ] {
+        let error = refuse(&toml);
+        assert!(error.len() < 400 && !error.chars().any(char::is_control), "{error}");
+    }
+}
+
+#[test]
+fn a_file_beyond_the_bound_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("palisade.toml");
+    std::fs::write(&path, " ".repeat(MAX_FILE_BYTES)).unwrap();
+    Layers::default().file(&path).unwrap();
+    std::fs::write(&path, " ".repeat(MAX_FILE_BYTES + 1)).unwrap();
+    let error = Layers::default().file(&path).unwrap_err();
+    assert!(matches!(error, ConfigurationError::Unreadable { .. }), "{error}");
+}

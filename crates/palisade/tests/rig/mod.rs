@@ -7,6 +7,11 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
 
+pub(crate) mod api;
+pub(crate) mod device;
+pub(crate) mod dice;
+pub(crate) mod run;
+
 /// A server that runs until it is dropped.
 pub(crate) struct Server {
     place: tempfile::TempDir,

@@ -1,0 +1,34 @@
+//! Whether the file of a store, as a backup brought it, can be used.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::store::{Connection, StoreError, params};
+
+/// What a store's file says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Soundness {
+    /// What is wrong with its pages, in the words of SQLite; nothing if it is whole.
+    pub faults: Vec<String>,
+    /// How many events it knows to be in the record, if it ever put one there.
+    pub recorded: Option<u64>,
+    /// How many devices it has.
+    pub devices: u64,
+}
+
+/// Looks through a store's file that nobody uses.
+pub async fn check_store(path: &Path) -> Result<Soundness, StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).pragma("trusted_schema", "off");
+    let mut connection = options.connect().await?;
+    let mut c = Connection::Lite(&mut connection);
+    let rows = c.rows("pragma integrity_check(20)", params![]).await?;
+    let mut faults = rows.iter().map(|row| row.get(0)).collect::<Result<Vec<String>, _>>()?;
+    faults.retain(|fault| fault != "ok");
+    let recorded = crate::record::recorded(&mut c).await?;
+    let devices = c.row("select count(*) from device", params![]).await?;
+    let devices = devices.map_or(Ok(0), |row| row.count(0))?;
+    connection.close().await?;
+    Ok(Soundness { faults, recorded, devices })
+}

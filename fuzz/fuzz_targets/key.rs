@@ -1,0 +1,6 @@
+//! The master key's file.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| journal::fuzz::key(bytes));
