@@ -4,6 +4,7 @@
 use identity::{Fingerprint, KindId, SiteId, Stage, ZoneId};
 use policy::{DecisionId, DeviceStanding, Labels, PolicySet, Posture, Request};
 
+use crate::problem::MAX_TEXT;
 use crate::{Authority, starter};
 
 /// Compiles a policy over the starter's namespaces; if it compiles, it decides and explains.
@@ -18,7 +19,10 @@ pub fn policy(bytes: &[u8]) {
             assert!(!problems.is_empty());
             for problem in problems {
                 assert!(problem.line > 0, "{problem:?}");
-                assert!(!problem.text.is_empty() && problem.text.len() <= 2000, "{problem:?}");
+                assert!(
+                    !problem.text.is_empty() && problem.text.chars().count() <= MAX_TEXT + 1,
+                    "{problem:?}"
+                );
                 assert!(!problem.text.chars().any(char::is_control), "{problem:?}");
             }
             return;

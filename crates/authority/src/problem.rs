@@ -24,7 +24,7 @@ impl Problem {
         Self {
             line: count(before.matches('\n').count()),
             column: count(before[line_start..].chars().count()),
-            text: text.into(),
+            text: one_line(&text.into()),
         }
     }
 
@@ -40,6 +40,19 @@ impl Problem {
             text = format!("{text}; {help}");
         }
         Self::at(source, offset, text)
+    }
+}
+
+/// The most characters of a problem's text: it may quote a literal that has no end.
+pub(crate) const MAX_TEXT: usize = 500;
+
+/// Puts a text on one line, in which spaces and control characters in a row are one space.
+fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_TEXT) {
+        None => line,
+        Some((end, _)) => line.get(..end).unwrap_or(&line).to_owned() + "…",
     }
 }
 

@@ -389,6 +389,19 @@ pub(crate) fn set(source: &str) -> PolicySet {
     PolicySet { version: 7, source: source.to_string(), ..starter::policy() }
 }
 
+#[test]
+fn a_problem_is_one_line_of_bounded_length() {
+    let source = format!(
+        "permit(principal, action, resource)\n when {{ \"{}\n\" \"\" }};",
+        "é ".repeat(5000)
+    );
+    let problems = Authority::compile(&set(&source)).unwrap_err();
+    for problem in problems {
+        assert!(problem.text.chars().count() <= 501, "{problem}");
+        assert!(!problem.text.chars().any(char::is_control), "{problem}");
+    }
+}
+
 fn problems(source: &str) -> String {
     let problems = Authority::compile(&set(source)).unwrap_err();
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")

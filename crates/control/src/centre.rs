@@ -96,22 +96,21 @@ impl Centre {
         people.find(id)
     }
 
-    /// Counts a session that opened.
-    pub(crate) fn session_opened(&self, id: &DeviceId) {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        *sessions.entry(id.clone()).or_default() += 1;
+    /// Says how many sessions a device has open.
+    pub(crate) fn n_sessions(&self, id: &DeviceId) -> u64 {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(id).copied().unwrap_or_default()
     }
 
-    /// Counts a session that closed; says whether it was the device's last.
-    pub(crate) fn session_closed(&self, id: &DeviceId) -> bool {
+    /// Takes note how many sessions devices have open now.
+    pub(crate) fn sessions_changed(&self, changed: BTreeMap<DeviceId, u64>) {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(n) = sessions.get_mut(id) else { return true };
-        *n = n.saturating_sub(1);
-        let last = *n == 0;
-        if last {
-            sessions.remove(id);
+        for (id, n_sessions) in changed {
+            match n_sessions {
+                0 => sessions.remove(&id),
+                n_sessions => sessions.insert(id, n_sessions),
+            };
         }
-        last
     }
 
     /// Says that changes of these devices were committed: the gateways and the watchers learn it.

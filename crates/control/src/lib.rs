@@ -98,6 +98,8 @@ pub struct Ready {
 const ADMINISTRATOR: &str = "admin";
 /// The site that the first run makes, so that a first device has a place.
 const FIRST_SITE: (&str, &str) = ("main", "Main site");
+/// How long the last events may take into the ledger.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// How often time's own changes are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -134,10 +136,8 @@ pub async fn run(
     )
     .await?;
 
-    let stopped = Draft::new("system.stopped", &Actor::System("control"));
-    let stopped = centre.finish(stopped, clock::now());
-    if let Err(error) = centre.recorder.append(vec![stopped]).await {
-        warn!(%error, "that control stopped could not be recorded");
+    if let Err(error) = record_the_end(&centre, &store).await {
+        warn!(%error, "not everything was recorded before control stopped; the next run does it");
     }
     if let Err(error) = centre.recorder.sign_all(&centre.custody).await {
         warn!(%error, "the last checkpoint was not signed");
@@ -145,6 +145,16 @@ pub async fn run(
     store.close().await;
     drop(centre);
     info!("control has stopped");
+    Ok(())
+}
+
+/// Notes that control stops, and waits until that and all before it is in the ledger.
+async fn record_the_end(centre: &Centre, store: &Store) -> anyhow::Result<()> {
+    let mut write = store.write().await?;
+    let stopped = Draft::new("system.stopped", &Actor::System("control"));
+    centre.note(&mut write.connection(), stopped, clock::now()).await?;
+    write.commit().await?;
+    tokio::time::timeout(LAST_EVENTS, centre.recorder.settle(store)).await??;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 mod observed;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ use crate::store::{StoreError, params};
 pub(crate) const MOVED: usize = 1024;
 /// How often recording observations is tried before control gives up and is started anew.
 const RECORD_TRIES: u32 = 30;
+/// How many observations are recorded together: whoever else wants to write waits that long.
+const RECORD_AT_ONCE: usize = 64;
 /// How long it waits between two tries.
 const RECORD_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// How many messages may wait for the gateway.
@@ -61,10 +63,19 @@ async fn converse(
 ) -> anyhow::Result<()> {
     // The sequence that the gateway is brought to; none until it said hello.
     let mut at: Option<u64> = None;
+    // Recording has its own task: no change of the standing waits for it.
+    let (reports, reported) = mpsc::channel(QUEUE);
+    let mut recording = tokio::spawn(record(Arc::clone(centre), reported, down.clone()));
     loop {
         tokio::select! {
+            ended = &mut recording => return ended.context("recording has died")?,
             uplink = hears.recv() => match uplink {
-                None => return Ok(()),
+                None => {
+                    // What is reported already is recorded; of what changes nobody needs to be told.
+                    drop(reports);
+                    moved.close();
+                    return recording.await.context("recording has died")?;
+                }
                 Some(Uplink::Hello { versions, csr, sequence }) => {
                     if !versions.contains(&policy::link::VERSION) {
                         anyhow::bail!("the gateway speaks versions {versions:?} of the link, and this is {}", policy::link::VERSION);
@@ -74,8 +85,8 @@ async fn converse(
                 }
                 Some(Uplink::NeedSnapshot) => at = Some(snapshot(centre, at.unwrap_or_default(), down).await?),
                 Some(Uplink::Observations { number, items }) => {
-                    record_at_last(centre, &items).await?;
-                    send(down, Downlink::Recorded { number }).await?;
+                    // Were the task gone, the loop ends with why.
+                    let _ = reports.send((number, items)).await;
                 }
             },
             first = moved.recv() => {
@@ -93,11 +104,30 @@ async fn converse(
     }
 }
 
-/// Records observations before they are acknowledged: until then the gateway keeps them.
-async fn record_at_last(centre: &Arc<Centre>, items: &[Observation]) -> anyhow::Result<()> {
+/// Records what is reported, and acknowledges it only then: until then the gateway keeps it.
+async fn record(
+    centre: Arc<Centre>,
+    mut reported: mpsc::Receiver<(u64, Vec<Observation>)>,
+    down: mpsc::Sender<Downlink>,
+) -> anyhow::Result<()> {
+    while let Some((number, items)) = reported.recv().await {
+        let mut seen = Vec::new();
+        for few in items.chunks(RECORD_AT_ONCE) {
+            seen.append(&mut record_at_last(&centre, few).await?);
+        }
+        centre.devices_seen(seen);
+        send(&down, Downlink::Recorded { number }).await?;
+    }
+    Ok(())
+}
+
+async fn record_at_last(
+    centre: &Arc<Centre>,
+    items: &[Observation],
+) -> anyhow::Result<Vec<DeviceId>> {
     for _ in 0..RECORD_TRIES {
         match observed::record(centre, items).await {
-            Ok(()) => return Ok(()),
+            Ok(seen) => return Ok(seen),
             Err(problem) => {
                 error!(?problem, n_observations = items.len(), "observations wait to be recorded")
             }
@@ -134,8 +164,9 @@ async fn snapshot(
         revoked: device::revoked(&mut c, now).await?,
     };
     drop(read);
-    info!(sequence, n_devices = snapshot.devices.len(), "standing sent to the gateway");
+    let n_devices = snapshot.devices.len();
     let signed = centre.custody.sign_snapshot(minicbor::to_vec(&snapshot)?).await?;
+    info!(sequence, n_devices, n_bytes = signed.len(), "standing sent to the gateway");
     send(down, Downlink::Snapshot(signed)).await?;
     Ok(sequence)
 }
@@ -148,24 +179,23 @@ async fn changes(
 ) -> anyhow::Result<u64> {
     let now = centre.now();
     let to = next(from, now);
-    let ids: BTreeSet<&DeviceId> = moved.iter().flat_map(Moved::devices).collect();
+    let mut ids: BTreeSet<DeviceId> = moved.iter().flat_map(Moved::devices).cloned().collect();
     let mut deltas = Vec::new();
     if moved.iter().any(|moved| matches!(moved, Moved::Policy)) {
         let policy = centre.rules.borrow().policy.clone();
         deltas.push(Delta::Policy(Box::new(policy)));
     }
-    let ids: Vec<&DeviceId> = ids.into_iter().collect();
     let mut read = centre.store.read().await?;
     let mut c = read.connection();
     let revoked = device::revoked_of(&mut c, &ids, now).await?;
     let standings = device::standings_of(&mut c, &ids).await?;
     drop(read);
-    let mut standings: BTreeMap<_, _> =
-        standings.into_iter().map(|standing| (standing.id.clone(), standing)).collect();
-    deltas.extend(ids.into_iter().map(|id| match standings.remove(id) {
-        Some(standing) => Delta::Device(Box::new(standing)),
-        None => Delta::Gone(id.clone()),
-    }));
+    for standing in standings {
+        ids.remove(&standing.id);
+        deltas.push(Delta::Device(Box::new(standing)));
+    }
+    // Those of which nothing was found are gone.
+    deltas.extend(ids.into_iter().map(Delta::Gone));
     if !revoked.is_empty() {
         // First, so that whoever reads the changes in order knows why a certificate went.
         deltas.insert(0, Delta::Revoked(revoked));

@@ -5,6 +5,7 @@
 //! go through a pool that cannot write.
 
 mod lite;
+pub(crate) mod many;
 mod migration;
 mod row;
 mod value;

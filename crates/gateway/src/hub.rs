@@ -30,10 +30,12 @@ use crate::tls::{Leaf, Refused};
 
 mod change;
 mod line;
+mod lobby;
 mod report;
 mod start;
 
 use line::Lines;
+use lobby::Lobby;
 pub(crate) use start::Beginning;
 
 /// Who holds a connection: what the handshake proved and the standing said.
@@ -97,6 +99,7 @@ pub(crate) struct Hub {
     broker: Broker<Arc<Principal>>,
     gate: Gate,
     lines: Lines,
+    lobby: Lobby,
     presented: Presented,
     revoked: Revoked,
     refusals: Refusals,
@@ -163,7 +166,7 @@ impl Hub {
                     self.broker.handle_packet(conn, packet, &mut self.gate, now);
                 }
             }
-            Input::Open(opening) => self.open(*opening),
+            Input::Open(opening) => self.open(*opening, Instant::now() + lobby::PATIENCE),
             Input::Fault { conn, error } => {
                 self.broker.handle_fault(conn, &error, &mut self.gate, now)
             }
@@ -188,6 +191,7 @@ impl Hub {
         }
         if self.next_beat <= now {
             self.next_beat = now + BEAT;
+            self.lobby.send_away_late(now);
             self.report_due(false);
         }
         self.ask_snapshot();

@@ -214,6 +214,7 @@ impl Folder {
         if inside.exists() {
             fs::remove_dir_all(&inside).map_err(unwritable)?;
         }
+        remove_abandoned(parent, name);
         let staging = match make_private(&beside) {
             Ok(()) => beside,
             Err(_) if exists => {
@@ -222,6 +223,7 @@ impl Folder {
             }
             Err(source) => return Err(unwritable(source).into()),
         };
+        let _working = work_in(&staging).map_err(unwritable)?;
         let made = self.fill_and_take(&staging, parent, exists, fill);
         if made.is_err() {
             // What was half made goes; that it could not be removed is no second error.
@@ -317,6 +319,28 @@ impl Folder {
 
     fn unwritable(&self, source: io::Error) -> FolderError {
         FolderError::Unwritable { path: self.path.clone(), source }
+    }
+}
+
+/// Marks a folder as being worked in, as long as what is given back lives.
+fn work_in(staging: &Path) -> io::Result<File> {
+    let folder = File::open(staging)?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
+}
+
+/// Removes what first runs that were killed left beside the folder: keys that nobody will use.
+fn remove_abandoned(parent: &Path, name: &str) {
+    let prefix = format!(".{name}.new-");
+    // Where it cannot be looked for or removed, it is in nobody's way.
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let file_name = entry.file_name();
+        let pid = file_name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        if pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
+            && let Ok(_abandoned) = work_in(&entry.path())
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The jobs of the record: moving the outbox into the ledger, and having checkpoints signed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use journal::{Record, RecordError};
@@ -18,6 +19,10 @@ use crate::store::{Store, StoreError, Value, params};
 pub(crate) struct Recorder {
     record: Arc<Record>,
     outbox: Arc<Notify>,
+    /// Told whenever the outbox was found empty.
+    drained: Arc<Notify>,
+    /// Set when the store is about to close.
+    ended: Arc<AtomicBool>,
     live: broadcast::Sender<Live>,
 }
 
@@ -38,7 +43,8 @@ pub(crate) fn start(
     custody: Custody,
     live: broadcast::Sender<Live>,
 ) -> Recorder {
-    let recorder = Recorder { record, outbox: Arc::new(Notify::new()), live };
+    let (outbox, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let recorder = Recorder { record, outbox, drained, ended: Arc::default(), live };
     recorder.outbox.notify_one();
     tokio::spawn(drain(recorder.clone(), store));
     tokio::spawn(sign_checkpoints(recorder.clone(), custody));
@@ -49,6 +55,23 @@ impl Recorder {
     /// Says that a transaction with events was committed.
     pub(crate) fn committed(&self) {
         self.outbox.notify_one();
+    }
+
+    /// Waits until all events of committed transactions are in the ledger; none follow.
+    pub(crate) async fn settle(&self, store: &Store) -> Result<(), StoreError> {
+        loop {
+            let drained = self.drained.notified();
+            let mut read = store.read().await?;
+            let waiting =
+                read.connection().row("select seq from outbox limit 1", params![]).await?;
+            drop(read);
+            if waiting.is_none() {
+                self.ended.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            self.outbox.notify_one();
+            drained.await;
+        }
     }
 
     /// Lends the ledger for reading.
@@ -90,10 +113,14 @@ async fn drain(recorder: Recorder, store: Store) {
     let mut written = None;
     loop {
         recorder.outbox.notified().await;
+        if recorder.ended.load(Ordering::Relaxed) {
+            return;
+        }
         while let Err(error) = drain_all(&recorder, &store, &mut written).await {
             error!(%error, "events wait in the outbox because the record cannot be written");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        recorder.drained.notify_waiters();
     }
 }
 

@@ -1,10 +1,12 @@
 //! What needs a person: alerts of a device, each with its sentence, and the level they add up to.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use identity::{DeviceId, Time};
 
-use crate::store::{Connection, StoreError, params};
+use crate::store::{Connection, StoreError, many, params};
 
 /// How much it matters; the order is the order in which people see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +71,40 @@ pub(crate) async fn raise(
     )
     .await?;
     refresh(c, id).await
+}
+
+/// Raises an alert of many devices, or says it anew; the time since when it holds stays.
+pub(crate) async fn raise_for(
+    c: &mut Connection<'_>,
+    ids: &BTreeSet<DeviceId>,
+    code: &'static str,
+    severity: Severity,
+    message: &str,
+    now: Time,
+) -> Result<(), StoreError> {
+    static QUERIES: LazyLock<[String; 2]> = LazyLock::new(|| {
+        [
+            format!(
+                "insert into alert (device, code, severity, message, since, n) \
+                 select id, $1, $2, $3, $4, $5 from device where id in ({}) \
+                 on conflict (device, code) do update set severity = excluded.severity, \
+                 message = excluded.message, n = alert.n + excluded.n",
+                many::places_from(6)
+            ),
+            format!(
+                "update device set attention = (select coalesce(max(severity), 0) from alert \
+                 where alert.device = device.id) where id in ({})",
+                many::places_from(1)
+            ),
+        ]
+    });
+    let [raise, refresh] = &*QUERIES;
+    for run in many::runs(ids) {
+        let params = params![code, severity.level(), message, now, 1_i64];
+        c.execute(raise, params.into_iter().chain(run.clone()).collect()).await?;
+        c.execute(refresh, run).await?;
+    }
+    Ok(())
 }
 
 /// Takes an alert back.

@@ -1,29 +1,14 @@
 //! A device as the registry keeps it, and the queries that read and change it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use identity::{DeviceId, Fingerprint, KindId, Stage, Time, ZoneId};
 use policy::standing::{DeviceStanding, Labels};
 use policy::{Fact, Posture};
 
 use super::attention;
-use crate::store::{Connection, Row, StoreError, Value, params};
-
-/// How many devices one query asks for.
-const SOME: usize = 16;
-
-/// The places of so many devices in a query.
-macro_rules! some {
-    () => {
-        "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
-    };
-}
-
-/// Gives the values for those places; where devices are fewer, the first stands in the rest too.
-fn some_of(ids: &[&DeviceId]) -> Vec<Value> {
-    let first = ids.first().copied();
-    ids.iter().copied().chain(first.into_iter().cycle()).take(SOME).map(Value::from).collect()
-}
+use crate::store::{Connection, Row, StoreError, Value, many, params};
 
 /// What makes a new device.
 pub(crate) struct NewDevice {
@@ -150,72 +135,96 @@ pub(crate) async fn standing(
     c: &mut Connection<'_>,
     id: &DeviceId,
 ) -> Result<Option<DeviceStanding>, StoreError> {
-    Ok(standings_of(c, &[id]).await?.pop())
-}
-
-/// Reads what a gateway must know of some devices, without those that there are not.
-pub(crate) async fn standings_of(
-    c: &mut Connection<'_>,
-    ids: &[&DeviceId],
-) -> Result<Vec<DeviceStanding>, StoreError> {
-    let mut standings = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(SOME) {
-        let sql = concat!(
-            "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d.epoch \
-             from device d join zone z on z.id = d.zone where d.id in ",
-            some!()
-        );
-        let devices = c.rows(sql, some_of(ids)).await?;
-        let sql = concat!(
-            "select device, name, value, reason, source, since from fact where device in ",
-            some!(),
-            " order by name"
-        );
-        let facts = c.rows(sql, some_of(ids)).await?;
-        let sql = concat!(
-            "select device, fingerprint from certificate where device in ",
-            some!(),
-            " and state = 'issued' order by created"
-        );
-        let certificates = c.rows(sql, some_of(ids)).await?;
-        standings.extend(joined(&devices, &facts, &certificates)?);
-    }
-    Ok(standings)
+    Ok(standings_of(c, &BTreeSet::from([id.clone()])).await?.pop())
 }
 
 /// Reads what a gateway must know of every device.
 pub(crate) async fn standings(c: &mut Connection<'_>) -> Result<Vec<DeviceStanding>, StoreError> {
-    let sql = "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d.epoch \
-               from device d join zone z on z.id = d.zone order by d.id";
-    let devices = c.rows(sql, params![]).await?;
-    let sql = "select device, name, value, reason, source, since from fact order by name";
-    let facts = c.rows(sql, params![]).await?;
-    let sql = "select device, fingerprint from certificate where state = 'issued' order by created";
-    let certificates = c.rows(sql, params![]).await?;
-    joined(&devices, &facts, &certificates)
+    let queries = Queries { devices: DEVICES, facts: FACTS, certificates: CERTIFICATES };
+    queries.read(c, &[]).await
 }
 
-/// Puts devices together with the facts and certificates that are theirs.
-fn joined(
-    devices: &[Row],
-    fact_rows: &[Row],
-    certificate_rows: &[Row],
+/// Reads what a gateway must know of these devices; those that are not there are left out.
+pub(crate) async fn standings_of(
+    c: &mut Connection<'_>,
+    ids: &BTreeSet<DeviceId>,
 ) -> Result<Vec<DeviceStanding>, StoreError> {
-    let mut facts: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
-    for row in fact_rows {
-        facts.entry(row.get(0)?).or_default().push(fact(row, 1)?);
+    static SOME: LazyLock<[String; 3]> = LazyLock::new(|| {
+        let places = many::places_from(1);
+        [
+            format!("{DEVICES} where d.id in ({places})"),
+            format!("{FACTS} where device in ({places})"),
+            format!("{CERTIFICATES} and device in ({places})"),
+        ]
+    });
+    let [devices, facts, certificates] = &*SOME;
+    let queries = Queries { devices, facts, certificates };
+    let mut standings = Vec::new();
+    for run in many::runs(ids) {
+        standings.append(&mut queries.read(c, &run).await?);
     }
-    let mut certificates: BTreeMap<String, Vec<Fingerprint>> = BTreeMap::new();
-    for row in certificate_rows {
-        certificates.entry(row.get(0)?).or_default().push(fingerprint(row, 1)?);
+    Ok(standings)
+}
+
+const DEVICES: &str = "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d.epoch \
+                       from device d join zone z on z.id = d.zone";
+const FACTS: &str = "select device, name, value, reason, source, since from fact";
+const CERTIFICATES: &str = "select device, fingerprint from certificate where state = 'issued'";
+
+/// The three queries that standings are put together from.
+struct Queries {
+    devices: &'static str,
+    facts: &'static str,
+    certificates: &'static str,
+}
+
+impl Queries {
+    async fn read(
+        &self,
+        c: &mut Connection<'_>,
+        params: &[Value],
+    ) -> Result<Vec<DeviceStanding>, StoreError> {
+        let devices = c.rows(self.devices, params.to_vec()).await?;
+        let mut facts: HashMap<String, Vec<Fact>> = HashMap::new();
+        for row in &c.rows(self.facts, params.to_vec()).await? {
+            facts.entry(row.get(0)?).or_default().push(fact(row, 1)?);
+        }
+        let mut certificates: HashMap<String, Vec<Fingerprint>> = HashMap::new();
+        for row in &c.rows(self.certificates, params.to_vec()).await? {
+            certificates.entry(row.get(0)?).or_default().push(fingerprint(row, 1)?);
+        }
+        let take = |row: &Row| -> Result<DeviceStanding, StoreError> {
+            let bare = bare_standing(row)?;
+            let mut facts = facts.remove(bare.id.as_str()).unwrap_or_default();
+            facts.sort_by(|one, other| one.name.cmp(&other.name));
+            let certificates = certificates.remove(bare.id.as_str()).unwrap_or_default();
+            Ok(bare.with(facts, certificates))
+        };
+        devices.iter().map(take).collect()
     }
-    let take = |row: &Row| -> Result<DeviceStanding, StoreError> {
-        let bare = bare_standing(row)?;
-        let facts = facts.remove(bare.id.as_str()).unwrap_or_default();
-        let certificates = certificates.remove(bare.id.as_str()).unwrap_or_default();
-        Ok(bare.with(facts, certificates))
-    };
-    devices.iter().map(take).collect()
+}
+
+/// Reads the fingerprints of these devices' certificates that were revoked and have not expired.
+pub(crate) async fn revoked_of(
+    c: &mut Connection<'_>,
+    ids: &BTreeSet<DeviceId>,
+    now: Time,
+) -> Result<Vec<Fingerprint>, StoreError> {
+    static SOME: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "select fingerprint from certificate where state = 'revoked' and not_after > $1 \
+             and device in ({})",
+            many::places_from(2)
+        )
+    });
+    let mut found = Vec::new();
+    for run in many::runs(ids) {
+        let rows = c.rows(&SOME, params![now].into_iter().chain(run).collect()).await?;
+        for row in &rows {
+            found.push(fingerprint(row, 0)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Reads the fingerprints of all certificates that were revoked and have not expired.
@@ -226,29 +235,6 @@ pub(crate) async fn revoked(
     let sql = "select fingerprint from certificate where state = 'revoked' and not_after > $1";
     let rows = c.rows(sql, params![now]).await?;
     rows.iter().map(|row| fingerprint(row, 0)).collect()
-}
-
-/// Reads those of some devices.
-pub(crate) async fn revoked_of(
-    c: &mut Connection<'_>,
-    ids: &[&DeviceId],
-    now: Time,
-) -> Result<Vec<Fingerprint>, StoreError> {
-    let mut revoked = Vec::new();
-    for ids in ids.chunks(SOME) {
-        let sql = concat!(
-            "select fingerprint from certificate where device in ",
-            some!(),
-            " and state = 'revoked' and not_after > $17"
-        );
-        let mut params = some_of(ids);
-        params.push(now.into());
-        let rows = c.rows(sql, params).await?;
-        for row in &rows {
-            revoked.push(fingerprint(row, 0)?);
-        }
-    }
-    Ok(revoked)
 }
 
 fn fingerprint(row: &Row, idx: usize) -> Result<Fingerprint, StoreError> {

@@ -1,5 +1,6 @@
 //! The routes of the response.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Places;
 use crate::body::Json;
 use crate::centre::Centre;
 use crate::fuzz::{self, Read};
@@ -39,15 +41,22 @@ struct Reason {
     reason: String,
 }
 
-#[derive(Deserialize, ToSchema)]
+/// Devices by name, or all of a kind, zone or site; where several of these are given, all hold.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Many {
+    #[serde(default)]
     ids: Vec<String>,
+    kind: Option<String>,
+    zone: Option<String>,
+    site: Option<String>,
     reason: String,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Revoked {
+    /// How many devices it was about.
+    devices: u64,
     /// How many certificates no longer count.
     certificates: u64,
     /// How many of the devices were connected when it was decided.
@@ -60,14 +69,31 @@ impl Reason {
     }
 }
 
+/// Which devices are meant.
+enum Which {
+    Named(BTreeSet<DeviceId>),
+    All(Places),
+}
+
 impl Many {
-    fn parsed(&self) -> Result<(Vec<DeviceId>, &str), Problem> {
+    fn parsed(&self) -> Result<(Which, &str), Problem> {
+        let reason = checked(&self.reason)?;
+        let places = Places {
+            kind: self.kind.as_deref().map(str::parse).transpose().map_err(Problem::malformed)?,
+            zone: self.zone.as_deref().map(str::parse).transpose().map_err(Problem::malformed)?,
+            site: self.site.as_deref().map(str::parse).transpose().map_err(Problem::malformed)?,
+        };
+        if self.ids.is_empty() == places.is_empty() {
+            return Err(Problem::malformed("name the devices, or a kind, zone or site of them"));
+        }
+        if !places.is_empty() {
+            return Ok((Which::All(places), reason));
+        }
         if self.ids.len() > MAX_DEVICES {
             return Err(Problem::malformed(format!("at most {MAX_DEVICES} devices at once")));
         }
-        let reason = checked(&self.reason)?;
         let ids: Result<_, _> = self.ids.iter().map(|id| id.parse()).collect();
-        Ok((ids.map_err(Problem::malformed)?, reason))
+        Ok((Which::Named(ids.map_err(Problem::malformed)?), reason))
     }
 }
 
@@ -88,7 +114,7 @@ async fn revoke(
     Path(id): Path<DeviceIdText>,
     Json(body): Json<Reason>,
 ) -> Result<Answer<Revoked>, Problem> {
-    let many = Many { ids: vec![id.0], reason: body.reason };
+    let many = Many { ids: vec![id.0], reason: body.reason, ..Many::default() };
     revoke_all(&centre, &principal, many).await
 }
 
@@ -108,20 +134,20 @@ async fn revoke_all(
     principal: &crate::people::Principal,
     many: Many,
 ) -> Result<Answer<Revoked>, Problem> {
-    let (ids, reason) = many.parsed()?;
+    let (which, reason) = many.parsed()?;
     let now = centre.now();
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
-    let mut revoked = Revoked { certificates: 0, sessions: 0 };
-    for id in &ids {
-        let sql = "select id from device where id = $1 and connection = 'connected'";
-        revoked.sessions += u64::from(c.row(sql, crate::store::params![id]).await?.is_some());
-        revoked.certificates +=
-            super::revoke(centre, &mut c, id, reason, &principal.actor, now).await?;
-    }
+    let ids = match which {
+        Which::Named(ids) => ids,
+        Which::All(places) => super::to_revoke(&mut c, &places, now, MAX_DEVICES).await?,
+    };
+    let devices = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+    let super::Revoked { certificates, sessions } =
+        super::revoke(centre, &mut c, &ids, reason, &principal.actor, now).await?;
     write.commit().await?;
-    centre.devices_changed(ids).await;
-    Ok(Answer(revoked))
+    centre.devices_changed(ids.into_iter().collect()).await;
+    Ok(Answer(Revoked { devices, certificates, sessions }))
 }
 
 /// Cuts a device off.

@@ -1,5 +1,6 @@
 //! What gateways observed, turned into events, connections, kept decisions and alerts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use identity::stage::Step;
@@ -14,71 +15,96 @@ use crate::registry::attention::{self, Severity};
 use crate::registry::device;
 use crate::store::{Connection, params};
 
-/// Records observations, all of them or none.
-pub(crate) async fn record(centre: &Arc<Centre>, items: &[Observation]) -> Result<(), Problem> {
+/// What changed by observations that are recorded together.
+#[derive(Default)]
+struct Changed {
+    /// Devices that look different.
+    seen: Vec<DeviceId>,
+    /// Those among them that changed for the gateways.
+    moved: Vec<DeviceId>,
+    /// How many sessions each has open now.
+    sessions: BTreeMap<DeviceId, u64>,
+}
+
+/// Records observations, all of them or none; gives the devices that look different now.
+///
+/// Give a few at a time: while they are recorded, nobody else writes.
+pub(crate) async fn record(
+    centre: &Arc<Centre>,
+    items: &[Observation],
+) -> Result<Vec<DeviceId>, Problem> {
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
-    let mut seen = Vec::new();
-    let mut moved = Vec::new();
+    let mut changed = Changed::default();
     for item in items {
-        match item {
-            Observation::SessionOpened { device, peer, protocol, at, client_id, .. } => {
-                if opened(
-                    centre,
-                    &mut c,
-                    device,
-                    &peer.to_string(),
-                    protocol.as_str(),
-                    client_id,
-                    *at,
-                )
-                .await?
-                {
-                    moved.push(device.clone());
-                }
-                seen.push(device.clone());
-            }
-            Observation::SessionClosed { device, why, at, client_id, .. } => {
-                closed(centre, &mut c, device, *why, client_id, *at).await?;
-                seen.push(device.clone());
-            }
-            Observation::Denied { device, .. } => {
-                denied(centre, &mut c, item).await?;
-                seen.push(device.clone());
-            }
-            Observation::HandshakeRefused { why, peer, fingerprint, count, at } => {
-                let draft = Draft::new("handshake.refused", &Actor::System("gateway"));
-                let draft = draft.with("peer", peer).with("reason", why.text()).times(*count);
-                let draft = match fingerprint {
-                    Some(fingerprint) => draft.with("fingerprint", fingerprint),
-                    None => draft,
-                };
-                centre.note(&mut c, draft, *at).await?;
-            }
-            Observation::SlowConsumer { device, queued, at, .. } => {
-                let draft =
-                    Draft::new("consumer.slow", &Actor::Device(device.clone())).on_device(device);
-                centre.note(&mut c, draft.with("queued", queued), *at).await?;
-            }
-            Observation::Ended { device, count, cause, at, .. } => {
-                let draft =
-                    Draft::new("session.ended", &Actor::System("gateway")).on_device(device);
-                let draft = draft.with("sessions", count).with("reason", cause.text());
-                centre.note(&mut c, draft, *at).await?;
-                seen.push(device.clone());
-            }
-            Observation::Allowed { .. } => (),
-            Observation::Reached { sequence, at } => {
-                centre.metrics.standing_reached(*sequence, *at)
-            }
-        }
+        record_one(centre, &mut c, item, &mut changed).await?;
     }
     write.commit().await?;
-    if !moved.is_empty() {
-        centre.devices_changed(moved).await;
+    centre.sessions_changed(changed.sessions);
+    if !changed.moved.is_empty() {
+        centre.devices_changed(changed.moved).await;
     }
-    centre.devices_seen(seen);
+    centre.recorder.committed();
+    Ok(changed.seen)
+}
+
+async fn record_one(
+    centre: &Arc<Centre>,
+    c: &mut Connection<'_>,
+    item: &Observation,
+    changed: &mut Changed,
+) -> Result<(), Problem> {
+    match item {
+        Observation::SessionOpened { device, peer, protocol, at, client_id, .. } => {
+            *changed.n_sessions(centre, device) += 1;
+            let (peer, protocol) = (peer.to_string(), protocol.as_str());
+            if opened(centre, c, device, &peer, protocol, client_id, *at).await? {
+                changed.moved.push(device.clone());
+            }
+            changed.seen.push(device.clone());
+        }
+        Observation::SessionClosed { device, why, at, client_id, .. } => {
+            let n_sessions = changed.n_sessions(centre, device);
+            *n_sessions = n_sessions.saturating_sub(1);
+            let is_last = *n_sessions == 0;
+            closed(centre, c, device, *why, client_id, is_last, *at).await?;
+            changed.seen.push(device.clone());
+        }
+        Observation::Denied { device, .. } => {
+            denied(centre, c, item).await?;
+            changed.seen.push(device.clone());
+        }
+        Observation::HandshakeRefused { why, peer, fingerprint, count, at } => {
+            let draft = Draft::new("handshake.refused", &Actor::System("gateway"));
+            let draft = draft.with("peer", peer).with("reason", why.text()).times(*count);
+            let draft = match fingerprint {
+                Some(fingerprint) => draft.with("fingerprint", fingerprint),
+                None => draft,
+            };
+            centre.note(c, draft, *at).await?;
+        }
+        Observation::SlowConsumer { device, queued, at, .. } => {
+            let draft =
+                Draft::new("consumer.slow", &Actor::Device(device.clone())).on_device(device);
+            centre.note(c, draft.with("queued", queued), *at).await?;
+        }
+        Observation::Ended { device, count, cause, at, .. } => {
+            let draft = Draft::new("session.ended", &Actor::System("gateway")).on_device(device);
+            let draft = draft.with("sessions", count).with("reason", cause.text());
+            centre.note(c, draft, *at).await?;
+            changed.seen.push(device.clone());
+        }
+        Observation::Allowed { .. } => (),
+        Observation::Reached { sequence, at } => centre.metrics.standing_reached(*sequence, *at),
+    }
     Ok(())
+}
+
+impl Changed {
+    /// Lends how many sessions a device has open, to be changed.
+    fn n_sessions(&mut self, centre: &Centre, id: &DeviceId) -> &mut u64 {
+        self.sessions.entry(id.clone()).or_insert_with(|| centre.n_sessions(id))
+    }
 }
 
 /// Notes that a device connected; says whether its stage changed by it.
@@ -91,7 +117,6 @@ async fn opened(
     client_id: &str,
     at: Time,
 ) -> Result<bool, Problem> {
-    centre.session_opened(id);
     let Some(stage) = device::stage(c, id).await? else { return Ok(false) };
     let sql = "update device set connection = 'connected', connection_since = $1, peer = $2, protocol = $3, \
                seen = $1 where id = $4";
@@ -114,11 +139,12 @@ async fn closed(
     id: &DeviceId,
     why: Ending,
     client_id: &str,
+    is_last: bool,
     at: Time,
 ) -> Result<(), Problem> {
     let sql = "update device set connection = 'away', connection_since = $1, peer = null, protocol = null, \
                seen = $1 where id = $2 and connection = 'connected'";
-    if centre.session_closed(id) {
+    if is_last {
         c.execute(sql, params![at, id]).await?;
     }
     let actor = Actor::Device(id.clone());

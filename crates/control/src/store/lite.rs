@@ -94,23 +94,15 @@ impl Lite {
 
     pub(super) async fn turn(&self) -> Result<Turn, StoreError> {
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
-        writer.tidy().await?;
-        if writer.waiting.len() >= MAX_BATCH {
-            writer.commit().await;
-        }
-        let begin = match (writer.open, writer.last) {
-            (false, _) => "begin immediate; savepoint turn",
-            (true, Last::Done) => "release turn; savepoint turn",
-            (true, _) => "savepoint turn",
+        // On a task of its own: several statements are not cut off between two of them when the
+        // caller goes away.
+        let work = Arc::clone(&self.work);
+        let begin = async move {
+            writer.begin().await?;
+            Ok(Turn { writer, work, done: false })
         };
-        writer.open = true;
-        // Should the caller go away while this is under way, it is done nonetheless.
-        writer.last = Last::Abandoned;
-        if let Err(error) = writer.run(begin).await {
-            writer.undo(&error).await;
-            return Err(error);
-        }
-        Ok(Turn { writer, work: Arc::clone(&self.work), done: false })
+        let begun = tokio::spawn(begin).await;
+        begun.map_err(|_| StoreError::Database(sqlx::Error::WorkerCrashed))?
     }
 
     /// Moves what stands in the write-ahead log into the file and empties the log, so that what
@@ -140,6 +132,26 @@ impl Writer {
 
     async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
         sqlx::raw_sql(sql).execute(self.connection()?).await?;
+        Ok(())
+    }
+
+    /// Begins a turn, in the open batch or in a new one.
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        self.tidy().await?;
+        if self.waiting.len() >= MAX_BATCH {
+            self.commit().await;
+        }
+        let begin = match (self.open, self.last) {
+            (false, _) => "begin immediate; savepoint turn",
+            (true, Last::Done) => "release turn; savepoint turn",
+            (true, _) => "savepoint turn",
+        };
+        if let Err(error) = self.run(begin).await {
+            self.undo(&error).await;
+            return Err(error);
+        }
+        // Whoever began it may have gone away meanwhile.
+        (self.open, self.last) = (true, Last::Abandoned);
         Ok(())
     }
 

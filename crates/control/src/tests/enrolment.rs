@@ -72,7 +72,7 @@ async fn revocation_takes_certificates_and_claims_and_says_so() {
         rig.enrol(&claim, &key(1)).await;
         let fresh = rig.post("/v1/devices/pump-7/claim", Value::Null).await;
         let answer = rig.post("/v1/devices/pump-7/revoke", json!({"reason": "lost"})).await;
-        assert_eq!(answer.body, json!({"certificates": 1, "sessions": 0}));
+        assert_eq!(answer.body, json!({"devices": 1, "certificates": 1, "sessions": 0}));
         let device = rig.get("/v1/devices/pump-7").await;
         assert_eq!(device["certificate"]["revoked"]["reason"], "lost");
         assert_eq!(device["attention"][0]["code"], "revoked");
@@ -84,6 +84,47 @@ async fn revocation_takes_certificates_and_claims_and_says_so() {
         let claim = claim.body["claim"]["text"].as_str().unwrap().to_owned();
         assert_eq!(rig.enrol(&claim, &key(3)).await.status, StatusCode::OK);
         assert_eq!(rig.get("/v1/devices/pump-7").await["attention"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_part_of_the_fleet_is_revoked_by_kind_zone_and_site() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        rig.post("/v1/zones", json!({"id": "yard", "site": "main"})).await;
+        for (id, kind, zone) in [
+            ("pump-1", "pump", "yard"),
+            ("pump-2", "pump", "plant-a"),
+            ("pump-3", "pump", "plant-a"),
+            ("meter-1", "meter", "plant-a"),
+        ] {
+            let added = rig.post("/v1/devices", json!({"id": id, "kind": kind, "zone": zone}));
+            let claim = added.await.body["claim"]["text"].as_str().unwrap().to_owned();
+            // One never comes for its certificate: its claim ends all the same.
+            if id != "pump-3" {
+                assert_eq!(rig.enrol(&claim, &key(id.as_bytes()[5])).await.status, StatusCode::OK);
+            }
+        }
+        let revoke = |body: Value| rig.post("/v1/devices/revoke", body);
+        let answer = revoke(json!({"kind": "pump", "zone": "plant-a", "reason": "lost"})).await;
+        assert_eq!(answer.body, json!({"devices": 2, "certificates": 1, "sessions": 0}));
+        // What was revoked is not revoked again.
+        let answer = revoke(json!({"kind": "pump", "site": "main", "reason": "lost"})).await;
+        assert_eq!(answer.body, json!({"devices": 1, "certificates": 1, "sessions": 0}));
+        let misspelt = revoke(json!({"kind": "pmup", "reason": "lost"})).await;
+        assert_eq!(misspelt.status, StatusCode::NOT_FOUND);
+        for unclear in [
+            json!({"reason": "lost"}),
+            json!({"ids": [], "reason": "lost"}),
+            json!({"ids": ["meter-1"], "kind": "meter", "reason": "lost"}),
+        ] {
+            assert_eq!(revoke(unclear).await.status, StatusCode::BAD_REQUEST);
+        }
+        let told = rig.told("kind=device.revoked").await;
+        assert_eq!(told.len(), 3, "{told:?}");
+        let meter = rig.get("/v1/devices/meter-1").await;
+        assert_eq!(meter["certificate"]["revoked"], Value::Null);
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Devices, filters, pages and responses.
 
 use super::*;
+use crate::registry::device;
 
 #[tokio::test]
 async fn a_device_is_added_with_its_kind_zone_and_claim() {
@@ -173,6 +174,33 @@ async fn what_is_said_of_a_device_can_change_and_is_taken_away_by_nothing() {
         assert_eq!((&answer.body["title"], &answer.body["owner"]), (&Value::Null, &json!("Ana")));
         let answer = rig.local(Method::PATCH, path, json!({"zone": "nowhere"})).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_gateways_must_know_of_some_devices_is_what_they_must_know_of_all() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let mut ids = std::collections::BTreeSet::new();
+        for idx in 0..230 {
+            let id = format!("pump-{idx}");
+            rig.add(&id).await;
+            ids.insert(id.parse::<identity::DeviceId>().unwrap());
+        }
+        let quarantine = json!({"reason": "odd"});
+        rig.post("/v1/devices/pump-3/quarantine", quarantine).await;
+        let mut read = rig.centre.store.read().await.unwrap();
+        let mut c = read.connection();
+        let sorted = |mut standings: Vec<::policy::DeviceStanding>| {
+            standings.sort_by(|one, other| one.id.cmp(&other.id));
+            standings
+        };
+        let all = sorted(device::standings(&mut c).await.unwrap());
+        let some = sorted(device::standings_of(&mut c, &ids).await.unwrap());
+        assert_eq!((all.len(), all), (230, some));
+        let gone = ["pump-9999".parse().unwrap()].into();
+        assert_eq!(device::standings_of(&mut c, &gone).await.unwrap(), []);
     })
     .await;
 }

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use super::{Hub, Opening, Principal};
 use crate::link::Update;
-use crate::tls::{Refused, refusal_of_cause};
+use crate::tls::{Leaf, Refused, refusal_of_cause};
 
 /// A standing that is taken in while sessions are decided again by it.
 #[derive(Debug, Clone, Copy)]
@@ -46,16 +46,15 @@ impl Hub {
         }
     }
 
-    /// Lets a proven peer in, if the standing admits it.
-    pub(super) fn open(&mut self, opening: Opening) {
-        let Opening { leaf, peer, batches, answer } = opening;
+    /// Lets a proven peer in, if the standing admits it; until some moment it may come to be known.
+    pub(super) fn open(&mut self, opening: Opening, until: Instant) {
         let now = Instant::now();
-        let standing = self.gate.standing();
-        let admitted =
-            standing.admit(&leaf.fingerprint).and_then(|slot| match standing.device(slot) {
-                Some(device) if device.id == leaf.device => Ok(slot),
-                _ => Err(Cause::UnknownDevice),
-            });
+        let admitted = self.admit(&opening.leaf);
+        if admitted == Err(Cause::UnknownDevice) && now < until {
+            self.lobby.wait(opening, until);
+            return;
+        }
+        let Opening { leaf, peer, batches, answer } = opening;
         let admitted = admitted.map_err(refusal_of_cause).and_then(|slot| {
             if self.lines.may_open(slot, now) { Ok(slot) } else { Err(Refusal::Overloaded) }
         });
@@ -83,6 +82,13 @@ impl Hub {
                 let _ = answer.send(Err(Refusal::Overloaded));
             }
         }
+    }
+
+    fn admit(&self, leaf: &Leaf) -> Result<Slot, Cause> {
+        let standing = self.gate.standing();
+        let slot = standing.admit(&leaf.fingerprint)?;
+        let is_its_own = standing.device(slot).is_some_and(|device| device.id == leaf.device);
+        if is_its_own { Ok(slot) } else { Err(Cause::UnknownDevice) }
     }
 
     pub(super) fn refuse(&mut self, refused: Refused, peer: std::net::SocketAddr) {
@@ -172,6 +178,9 @@ impl Hub {
             self.pending.extend(affected.devices());
         }
         self.redecide_slice();
+        for (until, opening) in self.lobby.call() {
+            self.open(opening, until);
+        }
         self.pump();
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::line::Lines;
+use super::lobby::Lobby;
 use super::{Hub, Ways};
 use crate::clock::{self, Clock};
 use crate::guard::Gate;
@@ -80,6 +81,7 @@ impl Beginning {
         let mut hub = Hub {
             gate: Gate::new(standing, authority, &limits, (clock::now(), clock.moment()))?,
             lines: Lines::bounded(&limits),
+            lobby: Lobby::default(),
             backlog: Backlog::bounded(limits.observations),
             broker: Broker::new(limits.broker),
             refusals: Refusals::default(),

@@ -254,6 +254,23 @@ async fn a_device_has_so_many_connections_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_device_that_is_here_before_the_word_of_its_enrolment_comes_in() {
+    let rig = start().await;
+    let early = rig.house.device("pump-99");
+    let connector = tls(&rig.house, Some(&early), TLS13);
+    let stream = within(handshake(&connector, rig.address)).await.unwrap();
+    let coming = Client::over(stream, connect_packet(Version::V5, "pump-99"));
+    let word = async {
+        // Who comes after it is in already, so it stands there.
+        Client::connect(&rig, "pump-7", Version::V5).await.ping().await.unwrap();
+        let standing = crate::rig::device(&rig.house, "pump-99", "pump", identity::Stage::Claimed);
+        rig.control.change(vec![policy::Delta::Device(Box::new(standing))]);
+    };
+    let (came, ()) = tokio::join!(coming, word);
+    came.unwrap().0.ping().await.unwrap();
+}
+
+#[tokio::test]
 async fn counts_can_be_scraped() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,5 +1,7 @@
 //! `device`: add, look at, cut off, bring back, retire.
 
+use std::io::BufRead;
+
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Map, Value, json};
@@ -27,8 +29,8 @@ pub(crate) enum Command {
         /// The device
         device: String,
     },
-    /// Revoke its certificates and end its sessions
-    Revoke(Reasoned),
+    /// Revoke the certificates of one device or many, and end their sessions
+    Revoke(Revoke),
     /// Cut it off while it keeps its identity
     Quarantine(Reasoned),
     /// End its quarantine
@@ -98,6 +100,27 @@ pub(crate) struct List {
     limit: usize,
 }
 
+/// Which devices lose their certificates, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The devices; `-` reads their ids from standard input, one a line
+    #[arg(required_unless_present_any = ["kind", "zone", "site"])]
+    #[arg(conflicts_with_all = ["kind", "zone", "site"])]
+    devices: Vec<String>,
+    /// Every device of this kind
+    #[arg(long)]
+    kind: Option<String>,
+    /// Every device in this zone
+    #[arg(long)]
+    zone: Option<String>,
+    /// Every device at this site
+    #[arg(long)]
+    site: Option<String>,
+    /// Why; it stands in the record
+    #[arg(long, default_value = "no reason given")]
+    reason: String,
+}
+
 /// A device and why something is done to it.
 #[derive(Debug, Args)]
 pub(crate) struct Reasoned {
@@ -120,7 +143,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Fai
             let answer = client.send(Method::POST, &path, None).await?;
             print_claim(context, &answer, &device, None)
         }
-        Command::Revoke(reasoned) => revoke(context, &client, &reasoned).await,
+        Command::Revoke(which) => revoke(context, &client, which).await,
         Command::Quarantine(reasoned) => act(context, &client, "quarantine", &reasoned).await,
         Command::Recover(reasoned) => act(context, &client, "recover", &reasoned).await,
         Command::Retire(reasoned) => act(context, &client, "retire", &reasoned).await,
@@ -330,22 +353,47 @@ fn claim(device: &Value) -> String {
     }
 }
 
-async fn revoke(context: &Context, client: &Client, reasoned: &Reasoned) -> Result<Exit, Failure> {
-    let path = format!("/v1/devices/{}/revoke", encode(&reasoned.device));
-    let body = json!({ "reason": reasoned.reason });
-    let answer = client.send(Method::POST, &path, Some(body)).await?;
+async fn revoke(context: &Context, client: &Client, which: Revoke) -> Result<Exit, Failure> {
+    let Revoke { devices, kind, zone, site, reason } = which;
+    let ids = match devices.as_slice() {
+        [dash] if dash == "-" => listed(std::io::stdin().lock())?,
+        _ => devices,
+    };
+    let body = json!({
+        "ids": ids, "kind": kind, "zone": zone, "site": site, "reason": reason,
+    });
+    let answer = client.send(Method::POST, "/v1/devices/revoke", Some(body)).await?;
     let out = &context.output;
     if out.is_json() {
         out.json(&answer)?;
         return Ok(Exit::Ok);
     }
+    let whose = match ids.as_slice() {
+        [device] => device.clone(),
+        _ => counted(number(&answer, "/devices"), "device"),
+    };
     out.line(&format!(
-        "revoked {} and ended {} of {}",
+        "revoked {} and ended {} of {whose}",
         counted(number(&answer, "/certificates"), "certificate"),
         counted(number(&answer, "/sessions"), "session"),
-        reasoned.device
     ))?;
     Ok(Exit::Ok)
+}
+
+/// Reads ids, one a line; empty lines are passed over.
+fn listed(lines: impl BufRead) -> Result<Vec<String>, Failure> {
+    let mut ids = Vec::new();
+    for line in lines.lines() {
+        let line = line.map_err(|e| anyhow::anyhow!("cannot read the devices: {e}"))?;
+        let id = line.trim();
+        if !id.is_empty() {
+            ids.push(id.to_owned());
+        }
+    }
+    match ids.is_empty() {
+        true => Err(Failure::new(Exit::Usage, "standard input names no device")),
+        false => Ok(ids),
+    }
 }
 
 async fn act(

@@ -52,6 +52,21 @@ fn a_first_run_that_fails_leaves_nothing() {
 }
 
 #[test]
+fn what_a_first_run_that_was_killed_left_goes_with_the_next_one() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::at(place.path().join("data"));
+    let (killed, works) = (place.path().join(".data.new-1"), place.path().join(".data.new-2"));
+    for staging in [&killed, &works] {
+        make_private(staging).unwrap();
+        fill(&Folder::at(staging)).unwrap();
+    }
+    make_private(&place.path().join(".data.new-ly")).unwrap();
+    let _lock = work_in(&works).unwrap();
+    folder.create(fill).unwrap();
+    assert_eq!(names(place.path()), [".data.new-2", ".data.new-ly", "data"]);
+}
+
+#[test]
 fn an_empty_folder_is_taken_over_with_its_configuration() {
     let place = tempfile::tempdir().unwrap();
     let folder = Folder::at(place.path().join("data"));

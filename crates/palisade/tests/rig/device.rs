@@ -117,6 +117,12 @@ impl Device {
 
     /// Opens a session; a certificate that is refused is an error when the answer is read.
     pub(crate) async fn connect(&self, home: &Home) -> io::Result<Session> {
+        let stream = TcpStream::connect(home.mqtt).await?;
+        self.connect_over(stream, home).await
+    }
+
+    /// Opens a session over a socket of its own.
+    pub(crate) async fn connect_over(&self, stream: TcpStream, home: &Home) -> io::Result<Session> {
         let chain = vec![CertificateDer::from(self.certificate.clone().unwrap())];
         let key = PrivateKeyDer::from_pem_slice(self.key.to_pem().as_bytes()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&home.provider))
@@ -126,7 +132,6 @@ impl Device {
             .with_client_auth_cert(chain, key)
             .unwrap();
         config.resumption = Resumption::disabled();
-        let stream = TcpStream::connect(home.mqtt).await?;
         stream.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::new(config));
         let stream = connector.connect("localhost".try_into().unwrap(), stream).await?;

@@ -1,15 +1,17 @@
 //! A whole server on free ports in a folder of its own, and the commands that talk to it.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, dead_code)]
 
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 pub(crate) mod api;
 pub(crate) mod device;
 pub(crate) mod dice;
+pub(crate) mod measure;
 pub(crate) mod run;
 
 /// A server that runs until it is dropped.
@@ -20,9 +22,21 @@ pub(crate) struct Server {
     pub(crate) ready: Value,
 }
 
+/// The program as it was when a long test began.
+static KEPT: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has a copy of the program used from now on, so that a build meanwhile changes nothing.
+pub(crate) fn keep_program(place: &Path) {
+    let copy = place.join("palisade");
+    std::fs::copy(env!("CARGO_BIN_EXE_palisade"), &copy).unwrap();
+    // Whoever kept one before uses that.
+    let _ = KEPT.set(copy);
+}
+
 /// Makes the command, without what the person at the terminal may have set.
 pub(crate) fn palisade() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+    let program = KEPT.get().map_or(Path::new(env!("CARGO_BIN_EXE_palisade")), PathBuf::as_path);
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PALISADE_") {
             command.env_remove(name);

@@ -17,7 +17,7 @@ use super::palisade;
 pub(crate) struct Run {
     child: Child,
     ready: Option<oneshot::Receiver<Result<Value, String>>>,
-    log: JoinHandle<String>,
+    log: Option<JoinHandle<String>>,
 }
 
 impl Run {
@@ -47,7 +47,7 @@ impl Run {
             let _ = stderr.read_to_end(&mut bytes);
             super::text(&bytes)
         });
-        Self { child, ready: Some(ready), log }
+        Self { child, ready: Some(ready), log: Some(log) }
     }
 
     /// Waits until it says that it is ready; gives what it says, or the line that it said instead.
@@ -67,6 +67,11 @@ impl Run {
     /// Kills every process of it, the supervisor first or last, waits until all are gone, and
     /// gives what they logged.
     pub(crate) fn kill(mut self, supervisor_first: bool) -> String {
+        self.kill_all(supervisor_first);
+        self.log.take().unwrap().join().unwrap()
+    }
+
+    fn kill_all(&mut self, supervisor_first: bool) {
         let up = Pid::from_child(&self.child);
         // Stopped, it starts no further role while its roles are counted.
         let _ = kill_process(up, Signal::STOP);
@@ -84,14 +89,22 @@ impl Run {
             poll(&mut [PollFd::new(process, PollFlags::IN)], None).unwrap();
         }
         self.child.wait().unwrap();
-        self.log.join().unwrap()
     }
 
     /// Tells it to end, waits until it has, which must be in good order, and gives what it logged.
     pub(crate) fn stop(mut self) -> String {
         let status = super::stop(&mut self.child);
-        let log = self.log.join().unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
         assert!(status.success(), "{status}: {log}");
         log
+    }
+}
+
+impl Drop for Run {
+    /// A test that failed leaves nothing running.
+    fn drop(&mut self) {
+        if self.log.is_some() && matches!(self.child.try_wait(), Ok(None)) {
+            self.kill_all(true);
+        }
     }
 }

@@ -1,0 +1,68 @@
+//! Queries about many devices: one text for a fixed number of them, filled up by repeating the last.
+//!
+//! A statement costs more than a row, so what is done to a thousand devices is done to a hundred at
+//! a time. Both databases take this, and neither has to be told of a list's length.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use identity::DeviceId;
+
+use super::Value;
+
+/// How many devices one query is about.
+const MANY: usize = 100;
+
+/// Writes the places of as many values, beginning with this one: `$3, $4, …`.
+pub(crate) fn places_from(first: usize) -> String {
+    let mut text = format!("${first}");
+    for place in first + 1..first + MANY {
+        let _ = write!(text, ", ${place}");
+    }
+    text
+}
+
+/// Gives the values for each query that it takes to reach all devices.
+pub(crate) fn runs(ids: &BTreeSet<DeviceId>) -> Vec<Vec<Value>> {
+    let mut ids = ids.iter();
+    let mut runs = Vec::new();
+    while let Some(first) = ids.next() {
+        let (mut last, mut run) = (first, vec![Value::from(first)]);
+        while run.len() < MANY {
+            last = ids.next().unwrap_or(last);
+            run.push(last.into());
+        }
+        runs.push(run);
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_filled_up_with_its_last_device() {
+        let name = |idx: usize| format!("p-{idx:03}");
+        let ids: BTreeSet<DeviceId> = (0..=MANY).map(|idx| name(idx).parse().unwrap()).collect();
+        let names = |run: &[Value]| -> Vec<String> {
+            let text = |value: &Value| match value {
+                Value::Text(Some(text)) => text.clone(),
+                _ => panic!("{value:?}"),
+            };
+            run.iter().map(text).collect()
+        };
+        let runs = runs(&ids);
+        assert_eq!(names(&runs[0]), (0..MANY).map(name).collect::<Vec<_>>());
+        assert_eq!(names(&runs[1]), vec![name(MANY); MANY]);
+        assert_eq!(runs.len(), 2);
+        assert!(super::runs(&BTreeSet::new()).is_empty());
+    }
+
+    #[test]
+    fn places_are_as_many_as_values() {
+        let text = places_from(3);
+        assert!(text.starts_with("$3, $4, ") && text.ends_with(&format!(", ${}", MANY + 2)));
+        assert_eq!(text.split(", ").count(), MANY);
+    }
+}
