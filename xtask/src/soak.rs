@@ -15,12 +15,23 @@ pub(crate) enum Soak {
     Mutations,
     /// 1,000 times kill -9 while events are written: no acknowledged one is lost.
     Kills,
+    /// 1,000 times kill -9 of a whole server while devices enrol and publish.
+    Crash,
+    /// 10,000 sessions under load: one of them revoked 1,000 times, then 1,000 at once.
+    Revocation,
+    /// 100,000 devices behind the API and the command line.
+    Fleet,
 }
 
 pub(crate) fn run(soak: Soak, seed: u64) -> Result<()> {
     let (package, test, name, value) = match soak {
         Soak::Mutations => ("journal", "mutations", "PALISADE_MUTATIONS", format!("100000:{seed}")),
         Soak::Kills => ("journal", "killed", "PALISADE_KILLS", "1000".to_owned()),
+        Soak::Crash => ("palisade", "crash", "PALISADE_CRASHES", format!("1000:{seed}")),
+        Soak::Revocation => {
+            ("palisade", "revocation", "PALISADE_SESSIONS", format!("10000:{seed}"))
+        }
+        Soak::Fleet => ("palisade", "fleet", "PALISADE_FLEET", format!("100000:{seed}")),
     };
     let status = Command::new("cargo")
         .args(["test", "--release", "--package", package, "--test", test, "--", "--nocapture"])
