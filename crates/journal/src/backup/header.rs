@@ -1,7 +1,9 @@
 //! The first two lines of a backup: its format, and how the key is made from the passphrase.
 //!
-//!     palisade backup v1
-//!     argon2id MEMORY_KIB PASSES LANES SALT CHECK
+//! ```text
+//! palisade backup v1
+//! argon2id MEMORY_KIB PASSES LANES SALT CHECK
+//! ```
 //!
 //! Salt and check are base64. The check is made from the key, so that a wrong passphrase is told
 //! from damage; it says nothing about the key.

@@ -1,10 +1,12 @@
 //! The text of the master key's file: two lines, of which the second says how it is unlocked.
 //!
-//!     palisade master key v1
-//!     key BASE64
-//!     argon2id MEMORY-KIB PASSES LANES SALT SEALED
-//!     pkcs11 WRAPPED
-//!     tpm WRAPPED
+//! ```text
+//! palisade master key v1
+//! key BASE64
+//! argon2id MEMORY-KIB PASSES LANES SALT SEALED
+//! pkcs11 WRAPPED
+//! tpm WRAPPED
+//! ```
 //!
 //! One of the last four; SALT, SEALED and WRAPPED are base64, and WRAPPED is the keeper's own.
 

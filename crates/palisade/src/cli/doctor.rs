@@ -313,7 +313,7 @@ mod tests {
     fn the_ids_are_these_and_stay() {
         expect_test::expect![[
             "data-folder data-folder-mode master-key-mode disk-space clock landlock seccomp \
-             open-files ports server ledger-tail"
+             open-files ports server ledger-tail witness"
         ]]
         .assert_eq(&IDS.join(" "));
     }

@@ -32,6 +32,7 @@ fn nouns_and_verbs_are_these() {
         operator add|list|remove
         token make|list|revoke
         ledger verify|show|checkpoint|key|witness
+        witness add|list|remove
         key show|rewrap
         backup create|verify|restore
         config show
