@@ -8,7 +8,7 @@ sources=${CARGO_HOME:-$HOME/.cargo}/registry/src
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-cargo tree --locked -p palisade -e normal --prefix none --format '{p}|{l}' |
+cargo tree --locked -p palisade --all-features -e normal --prefix none --format '{p}|{l}' |
     sed -n 's/^\([^ ]*\) v\([^ |]*\)[^|]*|\(.*\)$/\1-\2 \3/p' | sed 's/ (\*)$//' | sort -u |
 while read -r crate licence; do
     folder=$(ls -d "$sources"/*/"$crate" 2> /dev/null | head -n 1)
