@@ -17,9 +17,9 @@ pub(crate) enum Soak {
     Kills,
     /// 1,000 times kill -9 of a whole server while devices enrol and publish.
     Crash,
-    /// 10,000 sessions under load: one of them revoked 1,000 times, then 1,000 at once.
+    /// 10,000 sessions under load, of which devices are revoked one by one and by the thousand.
     Revocation,
-    /// 100,000 devices behind the API and the command line.
+    /// 100,000 devices behind the API, the command line and the console.
     Fleet,
 }
 
@@ -34,7 +34,8 @@ pub(crate) fn run(soak: Soak, seed: u64) -> Result<()> {
         Soak::Fleet => ("palisade", "fleet", "PALISADE_FLEET", format!("100000:{seed}")),
     };
     let status = Command::new("cargo")
-        .args(["test", "--release", "--package", package, "--test", test, "--", "--nocapture"])
+        .args(["test", "--release", "--package", package, "--test", test])
+        .args(["--", "--nocapture", "--test-threads=1"])
         .env(name, value)
         .current_dir(root())
         .status()?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod device;
+mod page;
 pub(crate) mod places;
 mod routes;
 pub(crate) mod view;

@@ -87,8 +87,7 @@ pub(crate) struct Revoked {
 
 /// Takes all certificates of devices out of force, and ends their claims.
 ///
-/// What is done to a thousand devices is done to a hundred at a time: their sessions are to end
-/// within a second.
+/// It is done to many at a time: the sessions of a thousand are to end within a second.
 pub(crate) async fn revoke(
     centre: &Centre,
     c: &mut Connection<'_>,
@@ -114,24 +113,24 @@ pub(crate) async fn revoke(
     });
     let [connections, certificates, claims] = &*QUERIES;
     let (mut missing, mut revoked) = (ids.clone(), Revoked::default());
+    let all: Vec<&DeviceId> = ids.iter().collect();
     let mut counts: HashMap<String, u64> = HashMap::new();
-    for run in many::runs(ids) {
+    for run in many::runs(&all) {
         for row in c.rows(connections, run.clone()).await? {
             missing.remove(row.get::<String>(0)?.as_str());
             revoked.sessions += u64::from(row.get::<String>(1)? == "connected");
         }
-        let params: Vec<_> = params![now, reason].into_iter().chain(run.clone()).collect();
-        for row in c.rows(certificates, params).await? {
+        for row in c.rows(certificates, many::after(params![now, reason], &run)).await? {
             *counts.entry(row.get(0)?).or_default() += 1;
             revoked.certificates += 1;
         }
-        c.execute(claims, params![now].into_iter().chain(run).collect()).await?;
+        c.execute(claims, many::after(params![now], &run)).await?;
     }
     if let Some(id) = missing.first() {
         return Err(Problem::not_found("device", id));
     }
     let message = format!("its certificate was revoked ({reason}); make a new claim, or retire it");
-    attention::raise_for(c, ids, attention::REVOKED, Severity::Red, &message, now).await?;
+    attention::raise_for(c, &all, attention::REVOKED, Severity::Red, &message, now).await?;
     for id in ids {
         let draft = Draft::new("device.revoked", actor).on_device(id).with("reason", reason);
         let certificates = counts.get(id.as_str()).copied().unwrap_or_default();

@@ -3,7 +3,7 @@
 
 mod observed;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -179,23 +179,24 @@ async fn changes(
 ) -> anyhow::Result<u64> {
     let now = centre.now();
     let to = next(from, now);
-    let mut ids: BTreeSet<DeviceId> = moved.iter().flat_map(Moved::devices).cloned().collect();
+    let ids: BTreeSet<&DeviceId> = moved.iter().flat_map(Moved::devices).collect();
     let mut deltas = Vec::new();
     if moved.iter().any(|moved| matches!(moved, Moved::Policy)) {
         let policy = centre.rules.borrow().policy.clone();
         deltas.push(Delta::Policy(Box::new(policy)));
     }
+    let ids: Vec<&DeviceId> = ids.into_iter().collect();
     let mut read = centre.store.read().await?;
     let mut c = read.connection();
     let revoked = device::revoked_of(&mut c, &ids, now).await?;
     let standings = device::standings_of(&mut c, &ids).await?;
     drop(read);
-    for standing in standings {
-        ids.remove(&standing.id);
-        deltas.push(Delta::Device(Box::new(standing)));
-    }
-    // Those of which nothing was found are gone.
-    deltas.extend(ids.into_iter().map(Delta::Gone));
+    let mut standings: BTreeMap<_, _> =
+        standings.into_iter().map(|standing| (standing.id.clone(), standing)).collect();
+    deltas.extend(ids.into_iter().map(|id| match standings.remove(id) {
+        Some(standing) => Delta::Device(Box::new(standing)),
+        None => Delta::Gone(id.clone()),
+    }));
     if !revoked.is_empty() {
         // First, so that whoever reads the changes in order knows why a certificate went.
         deltas.insert(0, Delta::Revoked(revoked));

@@ -80,9 +80,14 @@ pub(crate) async fn receive<R: AsyncRead + Unpin>(
         };
         // A snapshot of a large fleet takes a while to check: not on a thread that serves sessions.
         let key = standing_key.clone();
-        let Ok(update) = tokio::task::spawn_blocking(move || read(&frame, &key)).await else {
-            error!("reading a message of control failed; the link is left");
-            return;
+        let update = match tokio::task::spawn_blocking(move || read(&frame, &key)).await {
+            Ok(update) => update,
+            // The gateway ends at this moment.
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => {
+                error!(%error, "reading a message of control failed; the link is left");
+                return;
+            }
         };
         if updates.send(update).await.is_err() {
             return;

@@ -80,10 +80,17 @@ struct AuthorityCertificate {
     pem: String,
 }
 
+/// A device that may come in, and until when its claim was good as it was found.
+struct Opening {
+    id: DeviceId,
+    stage: Stage,
+    expires: Time,
+}
+
 /// What the store says of a claim.
 enum Found {
     /// It may be used.
-    Open(DeviceId, Stage),
+    Open(Opening),
     /// It was used with this very key: here is what it got.
     Again(Box<Certificate>),
 }
@@ -111,7 +118,7 @@ async fn enrol(
     };
     let certificate = match found {
         Found::Again(certificate) => *certificate,
-        Found::Open(id, stage) => certify(&centre, &id, stage, &digest, request.key(), now).await?,
+        Found::Open(opening) => certify(&centre, &opening, &digest, request.key(), now).await?,
     };
     let record = remember(&centre, body.record_size).await?;
     Ok(Answer(answer(&centre, &certificate, record)))
@@ -178,7 +185,8 @@ async fn find(
     if stage.after(Step::Enrolled).is_err() {
         return Ok(Err("the device is retired; add it anew under another name"));
     }
-    Ok(Ok(Found::Open(row.parse(0, "a device's id")?, stage)))
+    let (id, expires) = (row.parse(0, "a device's id")?, row.time(1)?);
+    Ok(Ok(Found::Open(Opening { id, stage, expires })))
 }
 
 async fn refuse(
@@ -199,12 +207,12 @@ async fn refuse(
 
 async fn certify(
     centre: &Centre,
-    id: &DeviceId,
-    stage: Stage,
+    opening: &Opening,
     claim: &[u8; 32],
     key: &PublicKey,
     now: Time,
 ) -> Result<Certificate, Problem> {
+    let Opening { id, stage, expires } = opening;
     let intent = issue::device_intent(centre, id, key, now)?;
     let serial = intent.serial;
     let mut write = centre.store.write().await?;
@@ -215,13 +223,15 @@ async fn certify(
 
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
-    // Of two that race with one claim, one uses it.
+    // Of two that race with one claim, one uses it; and none when the claim was ended meanwhile,
+    // because the device was revoked or retired.
     let sql = "update claim set used = $1, key_digest = $2, serial = $3 \
-               where digest = $4 and used is null and expires > $1";
-    let used = c.execute(sql, params![now, key.digest().to_vec(), serial, claim.to_vec()]).await?;
+               where digest = $4 and used is null and expires = $5";
+    let digest = key.digest().to_vec();
+    let used = c.execute(sql, params![now, digest, serial, claim.to_vec(), *expires]).await?;
     let stage = stage.after(Step::Enrolled).map_err(Problem::conflict)?;
     if used != 1 || !issue::store_certificate(&mut c, &certificate).await? {
-        return Err(Problem::forbidden("the claim was used just now by another; make a new one"));
+        return Err(Problem::forbidden("the claim was used or ended just now; make a new one"));
     }
     device::enrolled(&mut c, id, stage, now).await?;
     let actor = Actor::Device(id.clone());
@@ -275,3 +285,38 @@ fn algorithms() -> WebPkiSupportedAlgorithms {
 /// What these routes read, as far as they read it without the store.
 pub(crate) const READS: &[Read] =
     &[("POST /v1/enrolment", |bytes| fuzz::body::<Enrolment>(bytes)?.parsed().map(drop))];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::on_both;
+    use axum::http::Method;
+    use identity::{P256Key, Signer as _};
+    use serde_json::json;
+    use zeroize::Zeroizing;
+
+    #[tokio::test]
+    async fn who_is_revoked_or_retired_while_it_enrols_does_not_come_in() {
+        on_both(async |store| {
+            let rig = crate::tests::rig(store).await;
+            for deed in ["revoke", "retire"] {
+                let id = format!("pump-{deed}");
+                let claim: Claim = rig.add(&id).await.parse().unwrap();
+                let digest = claim.digest().0;
+                let key = P256Key::from_random(&Zeroizing::new([9; 32])).unwrap();
+                let now = rig.centre.now();
+                let mut read = rig.centre.store.read().await.unwrap();
+                let found = find(&mut read.connection(), &digest, key.public_key(), now).await;
+                drop(read);
+                let Ok(Ok(Found::Open(opening))) = found else { panic!("the claim is not open") };
+                let path = format!("/v1/devices/{id}/{deed}");
+                rig.local(Method::POST, &path, json!({"reason": "stolen"})).await;
+                let refused = certify(&rig.centre, &opening, &digest, key.public_key(), now).await;
+                assert!(refused.is_err(), "{deed}");
+                let device = rig.get(&format!("/v1/devices/{id}")).await;
+                assert_eq!(device["certificate"], serde_json::Value::Null, "{deed}");
+            }
+        })
+        .await;
+    }
+}

@@ -1,6 +1,5 @@
 //! What needs a person: alerts of a device, each with its sentence, and the level they add up to.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ pub(crate) async fn raise(
 /// Raises an alert of many devices, or says it anew; the time since when it holds stays.
 pub(crate) async fn raise_for(
     c: &mut Connection<'_>,
-    ids: &BTreeSet<DeviceId>,
+    ids: &[&DeviceId],
     code: &'static str,
     severity: Severity,
     message: &str,
@@ -101,7 +100,7 @@ pub(crate) async fn raise_for(
     let [raise, refresh] = &*QUERIES;
     for run in many::runs(ids) {
         let params = params![code, severity.level(), message, now, 1_i64];
-        c.execute(raise, params.into_iter().chain(run.clone()).collect()).await?;
+        c.execute(raise, many::after(params, &run)).await?;
         c.execute(refresh, run).await?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A device as the registry keeps it, and the queries that read and change it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use identity::{DeviceId, Fingerprint, KindId, Stage, Time, ZoneId};
@@ -8,7 +8,7 @@ use policy::standing::{DeviceStanding, Labels};
 use policy::{Fact, Posture};
 
 use super::attention;
-use crate::store::{Connection, Row, StoreError, Value, many, params};
+use crate::store::{Connection, Row, StoreError, many, params};
 
 /// What makes a new device.
 pub(crate) struct NewDevice {
@@ -115,9 +115,27 @@ pub(crate) async fn hold(
 
 /// Reads the facts of a device's posture.
 pub(crate) async fn facts(c: &mut Connection<'_>, id: &DeviceId) -> Result<Vec<Fact>, StoreError> {
-    let sql = "select name, value, reason, source, since from fact where device = $1 order by name";
-    let rows = c.rows(sql, params![id]).await?;
-    rows.iter().map(|row| fact(row, 0)).collect()
+    Ok(facts_of(c, &[id]).await?.remove(id.as_str()).unwrap_or_default())
+}
+
+/// Reads the facts of some devices' postures, by device and in the order of their names.
+pub(crate) async fn facts_of(
+    c: &mut Connection<'_>,
+    ids: &[&DeviceId],
+) -> Result<BTreeMap<String, Vec<Fact>>, StoreError> {
+    let mut rows = Vec::new();
+    for run in many::runs(ids) {
+        rows.extend(c.rows(&SOME_FACTS, run).await?);
+    }
+    by_device(&rows)
+}
+
+fn by_device(rows: &[Row]) -> Result<BTreeMap<String, Vec<Fact>>, StoreError> {
+    let mut facts: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
+    for row in rows {
+        facts.entry(row.get(0)?).or_default().push(fact(row, 1)?);
+    }
+    Ok(facts)
 }
 
 fn fact(row: &Row, first: usize) -> Result<Fact, StoreError> {
@@ -135,35 +153,38 @@ pub(crate) async fn standing(
     c: &mut Connection<'_>,
     id: &DeviceId,
 ) -> Result<Option<DeviceStanding>, StoreError> {
-    Ok(standings_of(c, &BTreeSet::from([id.clone()])).await?.pop())
+    Ok(standings_of(c, &[id]).await?.pop())
+}
+
+/// Reads what a gateway must know of some devices, without those that there are not.
+pub(crate) async fn standings_of(
+    c: &mut Connection<'_>,
+    ids: &[&DeviceId],
+) -> Result<Vec<DeviceStanding>, StoreError> {
+    let mut standings = Vec::with_capacity(ids.len());
+    for run in many::runs(ids) {
+        let devices = c.rows(&SOME_DEVICES, run.clone()).await?;
+        let facts = c.rows(&SOME_FACTS, run.clone()).await?;
+        let certificates = c.rows(&SOME_CERTIFICATES, run).await?;
+        standings.extend(joined(&devices, &facts, &certificates)?);
+    }
+    Ok(standings)
 }
 
 /// Reads what a gateway must know of every device.
 pub(crate) async fn standings(c: &mut Connection<'_>) -> Result<Vec<DeviceStanding>, StoreError> {
-    let queries = Queries { devices: DEVICES, facts: FACTS, certificates: CERTIFICATES };
-    queries.read(c, &[]).await
-}
-
-/// Reads what a gateway must know of these devices; those that are not there are left out.
-pub(crate) async fn standings_of(
-    c: &mut Connection<'_>,
-    ids: &BTreeSet<DeviceId>,
-) -> Result<Vec<DeviceStanding>, StoreError> {
-    static SOME: LazyLock<[String; 3]> = LazyLock::new(|| {
-        let places = many::places_from(1);
+    static ALL: LazyLock<[String; 3]> = LazyLock::new(|| {
         [
-            format!("{DEVICES} where d.id in ({places})"),
-            format!("{FACTS} where device in ({places})"),
-            format!("{CERTIFICATES} and device in ({places})"),
+            format!("{DEVICES} order by d.id"),
+            format!("{FACTS} order by name"),
+            format!("{CERTIFICATES} order by created"),
         ]
     });
-    let [devices, facts, certificates] = &*SOME;
-    let queries = Queries { devices, facts, certificates };
-    let mut standings = Vec::new();
-    for run in many::runs(ids) {
-        standings.append(&mut queries.read(c, &run).await?);
-    }
-    Ok(standings)
+    let [devices, facts, certificates] = &*ALL;
+    let devices = c.rows(devices, params![]).await?;
+    let facts = c.rows(facts, params![]).await?;
+    let certificates = c.rows(certificates, params![]).await?;
+    joined(&devices, &facts, &certificates)
 }
 
 const DEVICES: &str = "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d.epoch \
@@ -171,60 +192,32 @@ const DEVICES: &str = "select d.id, d.kind, d.zone, z.site, d.stage, d.labels, d
 const FACTS: &str = "select device, name, value, reason, source, since from fact";
 const CERTIFICATES: &str = "select device, fingerprint from certificate where state = 'issued'";
 
-/// The three queries that standings are put together from.
-struct Queries {
-    devices: &'static str,
-    facts: &'static str,
-    certificates: &'static str,
-}
+static SOME_DEVICES: LazyLock<String> =
+    LazyLock::new(|| format!("{DEVICES} where d.id in ({})", many::places_from(1)));
+static SOME_FACTS: LazyLock<String> =
+    LazyLock::new(|| format!("{FACTS} where device in ({}) order by name", many::places_from(1)));
+static SOME_CERTIFICATES: LazyLock<String> = LazyLock::new(|| {
+    format!("{CERTIFICATES} and device in ({}) order by created", many::places_from(1))
+});
 
-impl Queries {
-    async fn read(
-        &self,
-        c: &mut Connection<'_>,
-        params: &[Value],
-    ) -> Result<Vec<DeviceStanding>, StoreError> {
-        let devices = c.rows(self.devices, params.to_vec()).await?;
-        let mut facts: HashMap<String, Vec<Fact>> = HashMap::new();
-        for row in &c.rows(self.facts, params.to_vec()).await? {
-            facts.entry(row.get(0)?).or_default().push(fact(row, 1)?);
-        }
-        let mut certificates: HashMap<String, Vec<Fingerprint>> = HashMap::new();
-        for row in &c.rows(self.certificates, params.to_vec()).await? {
-            certificates.entry(row.get(0)?).or_default().push(fingerprint(row, 1)?);
-        }
-        let take = |row: &Row| -> Result<DeviceStanding, StoreError> {
-            let bare = bare_standing(row)?;
-            let mut facts = facts.remove(bare.id.as_str()).unwrap_or_default();
-            facts.sort_by(|one, other| one.name.cmp(&other.name));
-            let certificates = certificates.remove(bare.id.as_str()).unwrap_or_default();
-            Ok(bare.with(facts, certificates))
-        };
-        devices.iter().map(take).collect()
+/// Puts devices together with the facts and certificates that are theirs.
+fn joined(
+    devices: &[Row],
+    fact_rows: &[Row],
+    certificate_rows: &[Row],
+) -> Result<Vec<DeviceStanding>, StoreError> {
+    let mut facts = by_device(fact_rows)?;
+    let mut certificates: BTreeMap<String, Vec<Fingerprint>> = BTreeMap::new();
+    for row in certificate_rows {
+        certificates.entry(row.get(0)?).or_default().push(fingerprint(row, 1)?);
     }
-}
-
-/// Reads the fingerprints of these devices' certificates that were revoked and have not expired.
-pub(crate) async fn revoked_of(
-    c: &mut Connection<'_>,
-    ids: &BTreeSet<DeviceId>,
-    now: Time,
-) -> Result<Vec<Fingerprint>, StoreError> {
-    static SOME: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "select fingerprint from certificate where state = 'revoked' and not_after > $1 \
-             and device in ({})",
-            many::places_from(2)
-        )
-    });
-    let mut found = Vec::new();
-    for run in many::runs(ids) {
-        let rows = c.rows(&SOME, params![now].into_iter().chain(run).collect()).await?;
-        for row in &rows {
-            found.push(fingerprint(row, 0)?);
-        }
-    }
-    Ok(found)
+    let take = |row: &Row| -> Result<DeviceStanding, StoreError> {
+        let bare = bare_standing(row)?;
+        let facts = facts.remove(bare.id.as_str()).unwrap_or_default();
+        let certificates = certificates.remove(bare.id.as_str()).unwrap_or_default();
+        Ok(bare.with(facts, certificates))
+    };
+    devices.iter().map(take).collect()
 }
 
 /// Reads the fingerprints of all certificates that were revoked and have not expired.
@@ -235,6 +228,28 @@ pub(crate) async fn revoked(
     let sql = "select fingerprint from certificate where state = 'revoked' and not_after > $1";
     let rows = c.rows(sql, params![now]).await?;
     rows.iter().map(|row| fingerprint(row, 0)).collect()
+}
+
+/// Reads those of some devices.
+pub(crate) async fn revoked_of(
+    c: &mut Connection<'_>,
+    ids: &[&DeviceId],
+    now: Time,
+) -> Result<Vec<Fingerprint>, StoreError> {
+    static SOME: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "select fingerprint from certificate where state = 'revoked' and not_after > $1 \
+             and device in ({})",
+            many::places_from(2)
+        )
+    });
+    let mut revoked = Vec::new();
+    for run in many::runs(ids) {
+        for row in &c.rows(&SOME, many::after(params![now], &run)).await? {
+            revoked.push(fingerprint(row, 0)?);
+        }
+    }
+    Ok(revoked)
 }
 
 fn fingerprint(row: &Row, idx: usize) -> Result<Fingerprint, StoreError> {

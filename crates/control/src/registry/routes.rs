@@ -13,7 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::view::{self, CertificateView, Device, Filter, From, Sort};
+use super::page::{self, Filter, From, Sort};
+use super::view::{self, CertificateView, Device};
 use super::{device, places};
 use crate::body::{Json, Query};
 use crate::centre::Centre;
@@ -81,7 +82,6 @@ async fn fleet(
 ) -> Result<Answer<Fleet>, Problem> {
     let mut read = centre.store.read().await?;
     let mut c = read.connection();
-    let sql = "select stage, connection, attention, cast(count(*) as bigint) from device group by stage, connection, attention";
     let policy_version = centre.rules.borrow().policy.version;
     let mut fleet = Fleet {
         total: 0,
@@ -95,36 +95,36 @@ async fn fleet(
         policy_version,
         checked: centre.now().to_string(),
     };
+    // Each of these reads an index and no device.
+    let sql = "select stage, cast(count(*) as bigint) from device group by stage";
     for row in c.rows(sql, params![]).await? {
-        let n = row.count(3)?;
-        fleet.total += n;
         let stage: identity::Stage = row.parse(0, "a stage")?;
-        *fleet.stages.entry(stage.as_str()).or_default() += n;
-        if row.get::<String>(1)? == "connected" {
-            fleet.connected += n;
-        }
-        match row.get::<i64>(2)? {
-            0 => (),
-            level => {
-                *fleet
-                    .attention
-                    .entry(super::attention::Severity::of_level(level).as_str())
-                    .or_default() += n
-            }
-        }
+        *fleet.stages.entry(stage.as_str()).or_default() += row.count(1)?;
+    }
+    fleet.total = fleet.stages.values().sum();
+    let sql = "select attention, cast(count(*) as bigint) from device where attention > 0 \
+               group by attention";
+    for row in c.rows(sql, params![]).await? {
+        let severity = super::attention::Severity::of_level(row.get(0)?);
+        *fleet.attention.entry(severity.as_str()).or_default() += row.count(1)?;
+    }
+    let sql = "select cast(count(*) as bigint) from device where connection = 'connected'";
+    if let Some(row) = c.row(sql, params![]).await? {
+        fleet.connected = row.count(0)?;
     }
     let sql =
         "select cast(count(*) as bigint) from fact where name = 'quarantine' and value = 'yes'";
     if let Some(row) = c.row(sql, params![]).await? {
         fleet.quarantined = row.count(0)?;
     }
-    fleet.sites = site_views(&mut c).await?;
+    fleet.sites = site_views(&mut c, &fleet.zones).await?;
     Ok(Answer(fleet))
 }
 
 async fn kind_views(c: &mut Connection<'_>) -> Result<Vec<KindView>, Problem> {
-    let sql = "select k.id, k.title, cast(count(d.id) as bigint) from kind k \
-               left join device d on d.kind = k.id group by k.id, k.title order by k.id";
+    let sql = "select k.id, k.title, coalesce(n.n, 0) from kind k left join \
+               (select kind, cast(count(*) as bigint) as n from device group by kind) n \
+               on n.kind = k.id order by k.id";
     let mut views = Vec::new();
     for row in c.rows(sql, params![]).await? {
         views.push(KindView { id: row.get(0)?, title: row.get(1)?, count: row.count(2)? });
@@ -133,8 +133,9 @@ async fn kind_views(c: &mut Connection<'_>) -> Result<Vec<KindView>, Problem> {
 }
 
 async fn zone_views(c: &mut Connection<'_>) -> Result<Vec<ZoneView>, Problem> {
-    let sql = "select z.id, z.site, z.title, cast(count(d.id) as bigint) from zone z \
-               left join device d on d.zone = z.id group by z.id, z.site, z.title order by z.id";
+    let sql = "select z.id, z.site, z.title, coalesce(n.n, 0) from zone z left join \
+               (select zone, cast(count(*) as bigint) as n from device group by zone) n \
+               on n.zone = z.id order by z.id";
     let mut views = Vec::new();
     for row in c.rows(sql, params![]).await? {
         views.push(ZoneView {
@@ -147,12 +148,13 @@ async fn zone_views(c: &mut Connection<'_>) -> Result<Vec<ZoneView>, Problem> {
     Ok(views)
 }
 
-async fn site_views(c: &mut Connection<'_>) -> Result<Vec<SiteView>, Problem> {
-    let sql = "select s.id, s.title, cast(count(d.id) as bigint) from site s left join zone z on z.site = s.id \
-               left join device d on d.zone = z.id group by s.id, s.title order by s.id";
+/// Lists the sites; a site has the devices of its zones.
+async fn site_views(c: &mut Connection<'_>, zones: &[ZoneView]) -> Result<Vec<SiteView>, Problem> {
     let mut views = Vec::new();
-    for row in c.rows(sql, params![]).await? {
-        views.push(SiteView { id: row.get(0)?, title: row.get(1)?, count: row.count(2)? });
+    for row in c.rows("select id, title from site order by id", params![]).await? {
+        let id: String = row.get(0)?;
+        let count = zones.iter().filter(|zone| zone.site == id).map(|zone| zone.count).sum();
+        views.push(SiteView { id, title: row.get(1)?, count });
     }
     Ok(views)
 }
@@ -203,8 +205,8 @@ async fn devices(
     let (filter, from, limit) = (ask.filter()?, ask.from()?, ask.limit()?);
     let mut read = centre.store.read().await?;
     let mut c = read.connection();
-    let (items, next) = view::page(&mut c, &filter, sort, descending, &from, limit).await?;
-    let total = view::total(&mut c, &filter).await?;
+    let page::Page { items, next, total } =
+        page::page(&mut c, &filter, sort, descending, &from, limit).await?;
     Ok(Answer(Page { items, next: next.map(|(key, id)| write_cursor(key, &id)), total }))
 }
 
@@ -568,7 +570,10 @@ async fn sites(
     State(centre): State<Arc<Centre>>,
     AsViewer(_who): AsViewer,
 ) -> Result<Answer<Sites>, Problem> {
-    Ok(Answer(Sites { items: site_views(&mut centre.store.read().await?.connection()).await? }))
+    let mut read = centre.store.read().await?;
+    let mut c = read.connection();
+    let zones = zone_views(&mut c).await?;
+    Ok(Answer(Sites { items: site_views(&mut c, &zones).await? }))
 }
 
 /// Lists the zones.

@@ -1,6 +1,7 @@
-//! A device as people see it, and the queries behind the fleet's table.
+//! A device as people see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 use identity::{Certificate, DeviceId, Time};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::attention::Severity;
 use super::device;
-use crate::store::{Connection, Row, StoreError, params};
+use crate::store::{Connection, Row, StoreError, many, params};
 
 /// A device with everything that is known of it now.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -102,189 +103,27 @@ pub(crate) struct Quarantined {
     by: String,
 }
 
-/// Which devices are asked for; an empty text asks for all.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Filter {
-    pub(crate) text: String,
-    pub(crate) stage: String,
-    pub(crate) kind: String,
-    pub(crate) zone: String,
-    pub(crate) site: String,
-    pub(crate) connection: String,
-    /// The least level of attention.
-    pub(crate) attention: i64,
-    /// Exactly this level, where it is not negative.
-    pub(crate) level: i64,
-}
+/// What is read of a device.
+pub(super) const COLUMNS: &str = "d.id, d.title, d.kind, d.zone, z.site, d.owner, d.labels, \
+     d.stage, d.epoch, d.connection, d.connection_since, d.peer, d.protocol, d.seen, d.attention, \
+     d.created, d.changed, c.der, c.revoked_at, c.revoked_reason, m.expires, m.used";
 
-/// By what the table is sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sort {
-    Attention,
-    Id,
-    Seen,
-    Created,
-}
-
-/// Where a page begins.
-#[derive(Debug, Clone)]
-pub(crate) enum From {
-    /// After a row: its sort value and id.
-    After(i64, String),
-    /// After so many rows.
-    Skip(i64),
-}
-
-macro_rules! columns {
-    () => {
-        "select d.id, d.title, d.kind, d.zone, z.site, d.owner, d.labels, d.stage, d.epoch, \
-         d.connection, d.connection_since, d.peer, d.protocol, d.seen, d.attention, d.created, d.changed, \
-         c.der, c.revoked_at, c.revoked_reason, m.expires, m.used \
-         from device d join zone z on z.id = d.zone \
-         left join certificate c on c.serial = (select x.serial from certificate x \
-           where x.device = d.id and x.der is not null order by x.created desc, x.serial limit 1) \
-         left join claim m on m.digest = (select y.digest from claim y \
-           where y.device = d.id order by y.created desc, y.digest limit 1) "
-    };
-}
-
-macro_rules! filter {
-    () => {
-        "($1 = '' or lower(d.id) like $1 escape '\\' or lower(coalesce(d.title, '')) like $1 escape '\\') \
-         and ($2 = '' or d.stage = $2) and ($3 = '' or d.kind = $3) and ($4 = '' or d.zone = $4) \
-         and ($5 = '' or z.site = $5) and ($6 = '' or d.connection = $6) \
-         and d.attention >= $7 and ($8 < 0 or d.attention = $8) "
-    };
-}
-
-macro_rules! page_by_id {
-    ($than:literal, $order:literal) => {
-        concat!(
-            columns!(),
-            "where ",
-            filter!(),
-            "and ($9 = '' or d.id ",
-            $than,
-            " $9) and $10 = $10 order by d.id ",
-            $order,
-            " limit $11 offset $12"
-        )
-    };
-}
-
-macro_rules! page {
-    ($key:literal, $than:literal, $order:literal) => {
-        concat!(
-            columns!(),
-            "where ",
-            filter!(),
-            "and ($9 = '' or ",
-            $key,
-            $than,
-            "$10 or (",
-            $key,
-            " = $10 and d.id > $9)) order by ",
-            $key,
-            " ",
-            $order,
-            ", d.id limit $11 offset $12"
-        )
-    };
-}
-
-impl Filter {
-    fn params(&self) -> Vec<crate::store::Value> {
-        let like = match self.text.trim() {
-            "" => String::new(),
-            text => {
-                let escaped = text
-                    .to_lowercase()
-                    .replace('\\', "\\\\")
-                    .replace('%', "\\%")
-                    .replace('_', "\\_");
-                format!("%{escaped}%")
-            }
-        };
-        params![
-            like,
-            &self.stage,
-            &self.kind,
-            &self.zone,
-            &self.site,
-            &self.connection,
-            self.attention,
-            self.level
-        ]
-    }
-}
-
-/// Reads one page of the fleet, and where the next one begins.
-pub(crate) async fn page(
-    c: &mut Connection<'_>,
-    filter: &Filter,
-    sort: Sort,
-    descending: bool,
-    from: &From,
-    limit: i64,
-) -> Result<(Vec<Device>, Option<(i64, String)>), StoreError> {
-    let sql = match (sort, descending) {
-        (Sort::Attention, true) => page!("d.attention", " < ", "desc"),
-        (Sort::Attention, false) => page!("d.attention", " > ", "asc"),
-        (Sort::Seen, true) => page!("d.seen", " < ", "desc"),
-        (Sort::Seen, false) => page!("d.seen", " > ", "asc"),
-        (Sort::Created, true) => page!("d.created", " < ", "desc"),
-        (Sort::Created, false) => page!("d.created", " > ", "asc"),
-        (Sort::Id, false) => page_by_id!(">", "asc"),
-        (Sort::Id, true) => page_by_id!("<", "desc"),
-    };
-    let (after_id, after_key, skip) = match from {
-        From::After(key, id) => (id.as_str(), *key, 0),
-        From::Skip(skip) => ("", 0, *skip),
-    };
-    let mut params = filter.params();
-    params.extend(params![after_id, after_key, limit + 1, skip]);
-    let mut rows = c.rows(sql, params).await?;
-    let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
-    if more {
-        rows.pop();
-    }
-    let key = |row: &Row| -> Result<(i64, String), StoreError> {
-        let key = match sort {
-            Sort::Attention => row.get(14)?,
-            Sort::Seen => row.get(13)?,
-            Sort::Created => row.get(15)?,
-            Sort::Id => 0,
-        };
-        Ok((key, row.get(0)?))
-    };
-    let next = if more { rows.last().map(key).transpose()? } else { None };
-    let mut devices = Vec::with_capacity(rows.len());
-    for row in &rows {
-        devices.push(read(c, row).await?);
-    }
-    Ok((devices, next))
-}
-
-/// Counts the devices that a filter takes.
-pub(crate) async fn total(c: &mut Connection<'_>, filter: &Filter) -> Result<u64, StoreError> {
-    let sql = concat!(
-        "select cast(count(*) as bigint) from device d join zone z on z.id = d.zone where ",
-        filter!()
-    );
-    let row = c.row(sql, filter.params()).await?.ok_or(StoreError::Unreadable("a count"))?;
-    row.count(0)
-}
+/// What is read with it: its zone, its newest certificate and its newest claim.
+pub(super) const BESIDE: &str = "join zone z on z.id = d.zone \
+     left join certificate c on c.serial = (select x.serial from certificate x \
+       where x.device = d.id and x.der is not null order by x.created desc, x.serial limit 1) \
+     left join claim m on m.digest = (select y.digest from claim y \
+       where y.device = d.id order by y.created desc, y.digest limit 1)";
 
 /// Reads one device.
 pub(crate) async fn one(
     c: &mut Connection<'_>,
     id: &DeviceId,
 ) -> Result<Option<Device>, StoreError> {
-    let row = c.row(concat!(columns!(), "where d.id = $1"), params![id]).await?;
-    match row {
-        Some(row) => Ok(Some(read(c, &row).await?)),
-        None => Ok(None),
-    }
+    static ONE: LazyLock<String> =
+        LazyLock::new(|| format!("select {COLUMNS} from device d {BESIDE} where d.id = $1"));
+    let rows = c.rows(&ONE, params![id]).await?;
+    Ok(read(c, &rows).await?.pop())
 }
 
 /// Reads all certificates of a device, the newest first.
@@ -298,12 +137,36 @@ pub(crate) async fn certificates(
     rows.iter().filter_map(|row| certificate(row, 0).transpose()).collect()
 }
 
-async fn read(c: &mut Connection<'_>, row: &Row) -> Result<Device, StoreError> {
-    let id: DeviceId = row.parse(0, "a device's id")?;
-    let epoch = row.count(8)?;
-    // Most devices have neither facts nor alerts, and are read with one query.
-    let facts = if epoch > 0 { device::facts(c, &id).await? } else { Vec::new() };
-    let attention = if row.get::<i64>(14)? > 0 { alerts(c, &id).await? } else { Vec::new() };
+/// Reads what is in rows.
+pub(super) async fn read(c: &mut Connection<'_>, rows: &[Row]) -> Result<Vec<Device>, StoreError> {
+    // Most devices have neither facts nor alerts; those of all others are read together.
+    let ids = rows.iter().map(|row| row.parse(0, "a device's id"));
+    let ids: Vec<DeviceId> = ids.collect::<Result<_, _>>()?;
+    let (mut with_facts, mut with_alerts) = (Vec::new(), Vec::new());
+    for (row, id) in rows.iter().zip(&ids) {
+        if row.count(8)? > 0 {
+            with_facts.push(id);
+        }
+        if row.get::<i64>(14)? > 0 {
+            with_alerts.push(id);
+        }
+    }
+    let mut facts = device::facts_of(c, &with_facts).await?;
+    let mut alerts = alerts_of(c, &with_alerts).await?;
+    let read = |row: &Row| {
+        let id: String = row.get(0)?;
+        let facts = facts.remove(&id).unwrap_or_default();
+        read_one(row, id.clone(), &facts, alerts.remove(&id).unwrap_or_default())
+    };
+    rows.iter().map(read).collect()
+}
+
+fn read_one(
+    row: &Row,
+    id: String,
+    facts: &[policy::Fact],
+    attention: Vec<Attention>,
+) -> Result<Device, StoreError> {
     let quarantined =
         facts.iter().find(|fact| &*fact.name == "quarantine" && &*fact.value == "yes");
     let quarantined = quarantined.map(|fact| Quarantined {
@@ -320,7 +183,7 @@ async fn read(c: &mut Connection<'_>, row: &Row) -> Result<Device, StoreError> {
         protocol: row.get(12)?,
     };
     Ok(Device {
-        id: id.to_string(),
+        id,
         title: row.get(1)?,
         kind: row.get(2)?,
         zone: row.get(3)?,
@@ -330,7 +193,7 @@ async fn read(c: &mut Connection<'_>, row: &Row) -> Result<Device, StoreError> {
             .map_err(|_| StoreError::Unreadable("labels"))?,
         stage: row.get(7)?,
         posture: Posture {
-            epoch,
+            epoch: row.count(8)?,
             facts: derived(&connection, certificate.as_ref())
                 .chain(facts.iter().map(fact_view))
                 .collect(),
@@ -377,18 +240,30 @@ fn fact_view(fact: &policy::Fact) -> FactView {
     }
 }
 
-async fn alerts(c: &mut Connection<'_>, id: &DeviceId) -> Result<Vec<Attention>, StoreError> {
-    let sql = "select code, severity, message, since from alert where device = $1 order by severity desc, code";
-    let rows = c.rows(sql, params![id]).await?;
-    let alert = |row: &Row| -> Result<Attention, StoreError> {
-        Ok(Attention {
-            code: row.get(0)?,
-            severity: Severity::of_level(row.get(1)?).as_str(),
-            text: row.get(2)?,
-            since: row.time(3)?.to_string(),
-        })
-    };
-    rows.iter().map(alert).collect()
+/// Reads the alerts of devices, the worst first.
+async fn alerts_of(
+    c: &mut Connection<'_>,
+    ids: &[&DeviceId],
+) -> Result<HashMap<String, Vec<Attention>>, StoreError> {
+    static SOME: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "select device, code, severity, message, since from alert where device in ({}) \
+             order by severity desc, code",
+            many::places_from(1)
+        )
+    });
+    let mut alerts: HashMap<String, Vec<Attention>> = HashMap::new();
+    for run in many::runs(ids) {
+        for row in &c.rows(&SOME, run).await? {
+            alerts.entry(row.get(0)?).or_default().push(Attention {
+                code: row.get(1)?,
+                severity: Severity::of_level(row.get(2)?).as_str(),
+                text: row.get(3)?,
+                since: row.time(4)?.to_string(),
+            });
+        }
+    }
+    Ok(alerts)
 }
 
 fn certificate(row: &Row, first: usize) -> Result<Option<CertificateView>, StoreError> {

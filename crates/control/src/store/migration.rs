@@ -22,7 +22,7 @@ macro_rules! migrations {
     };
 }
 
-const MIGRATIONS: &[Migration] = migrations![1 "0001_house", 2 "0002_witness"];
+const MIGRATIONS: &[Migration] = migrations![1 "0001_house", 2 "0002_witness", 3 "0003_fleet"];
 
 macro_rules! migrate {
     ($connection:expr, $text:ident, $begin:literal, $blob:literal) => {{

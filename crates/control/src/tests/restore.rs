@@ -203,6 +203,7 @@ async fn a_restore_is_noted_once_and_ends_what_could_be_used_a_second_time() {
         let restored = Restored { seen_elsewhere: Some(n_events + 5), ..restored("one", n_events) };
         assert_eq!(start_again(&rig, Some(&restored)).await, Ok(true));
         assert_ne!(rig.enrol(&claim, &key(1)).await.status, StatusCode::OK);
+        rig.settle().await;
         // Control was killed before it removed the note of the restore.
         assert_eq!(start_again(&rig, Some(&restored)).await, Ok(false));
         let told = rig.told("kind=data.restored").await;

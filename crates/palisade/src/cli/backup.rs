@@ -170,7 +170,8 @@ fn told_restored(context: &Context, file: &Path, restored: &Restored) -> Result<
     if restored.manifest.store == Kept::Elsewhere {
         out.note("restore the dump of its PostgreSQL database before you start, and name it with --store");
     }
-    out.note(&format!("start it with\n  palisade up --data {data}"));
+    out.note("start it with");
+    out.note(&format!("  palisade up --data {data}"));
     out.note("and then look at what was done since the backup and is to be done again:");
     out.note(&format!("  palisade events --kind data.restored --data {data}"));
     Ok(())
