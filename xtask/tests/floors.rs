@@ -19,7 +19,7 @@ const FLOORS: [(&str, u8); 9] = [
 ];
 
 /// What floors 0 to 2 must not name.
-const IMPURE: [&str; 12] = [
+const IMPURE: [&str; 13] = [
     "tokio",
     "mio",
     "rustix",
@@ -29,6 +29,7 @@ const IMPURE: [&str; 12] = [
     "hyper",
     "axum",
     "sqlx",
+    "rusqlite",
     "tempfile",
     "getrandom",
     "rand",

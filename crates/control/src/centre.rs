@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use identity::{DeviceId, Fingerprint, Time};
+use identity::{Certificate, DeviceId, Fingerprint, Time};
 use journal::vault::SealingKey;
 use ledger::{KeyId, SubjectKey};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -24,6 +24,8 @@ pub(crate) struct Centre {
     pub(crate) custody: Custody,
     pub(crate) authorities: Authorities,
     pub(crate) root: Fingerprint,
+    /// The authority that issues, as `authorities` has it.
+    pub(crate) issuing: Certificate,
     pub(crate) recorder: Recorder,
     pub(crate) secret: SealingKey,
     pub(crate) live: broadcast::Sender<Live>,

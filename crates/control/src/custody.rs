@@ -87,6 +87,8 @@ pub enum CustodyError {
 /// Holds the keys and answers what it is asked.
 pub struct Custodian {
     issuing: P256Signer,
+    /// The issuing authority's.
+    certificate: Certificate,
     issuer: Issuer,
     standing: Ed25519Signer,
     record: Ed25519Signer,
@@ -210,6 +212,7 @@ impl Custodian {
                 record: verifier.to_string(),
             },
             issuing,
+            certificate,
             standing,
             record,
             origin,
@@ -252,6 +255,13 @@ impl Custodian {
         if intent.not_before < now.minus(BACKDATING * 2) || intent.not_before > now.plus(BACKDATING)
         {
             return Err("the certificate would not begin now; check the clocks".to_owned());
+        }
+        if ![intent.not_before, intent.not_after].iter().all(|time| self.certificate.covers(*time))
+        {
+            return Err(
+                "the certificate would be valid when its authority is not; check the clocks"
+                    .to_owned(),
+            );
         }
         let tbs = intent.build(&self.issuer).map_err(|e| e.to_string())?;
         tbs.sign(&self.issuing).map_err(|e| e.to_string())

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use identity::certificate::ServerName;
-use identity::{Fingerprint, SiteId};
+use identity::{Certificate, Fingerprint, SiteId};
 use journal::vault::SealingKey;
 use ledger::VerifierKey;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -199,11 +199,13 @@ async fn assemble(
     let (moved, moves) = mpsc::channel(standing::MOVED);
     let (rules, _) = watch::channel(rules);
     let root = Fingerprint::of_der(&authorities.root);
+    let issuing = Certificate::parse(&authorities.issuing).context("the issuing authority")?;
     let centre = Centre {
         store,
         custody,
         authorities,
         root,
+        issuing,
         recorder,
         secret,
         live,

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use axum::Router;
 use axum::body::Body;
@@ -57,17 +56,7 @@ pub(crate) async fn tls(
     let pair =
         EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).context("no key could be made")?;
     let public = PublicKey::p256(pair.public_key().as_ref()).context("the server's key")?;
-    let mut serial = [0; 20];
-    aws_lc_rs::rand::SecureRandom::fill(&SystemRandom::new(), &mut serial)
-        .context("no randomness")?;
-    let chain = server_certificate(
-        &centre.custody,
-        &centre.authorities,
-        serial,
-        names,
-        public,
-        centre.now(),
-    );
+    let chain = server_certificate(centre, names, public);
     let chain =
         chain.await.map_err(|_| anyhow::anyhow!("the server's certificate could not be issued"))?;
     let chain = chain.into_iter().map(CertificateDer::from).collect();

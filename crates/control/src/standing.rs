@@ -226,11 +226,7 @@ async fn certificate(
         rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
     let request =
         Request::parse(csr, algorithms.all).context("the gateway's certificate request")?;
-    let serial = centre.random().map_err(|_| anyhow::anyhow!("no randomness"))?;
-    let key = request.key().clone();
-    let chain =
-        server_certificate(&centre.custody, &centre.authorities, serial, names, key, centre.now())
-            .await;
+    let chain = server_certificate(centre, names, request.key().clone()).await;
     let chain =
         chain.map_err(|_| anyhow::anyhow!("the gateway's certificate could not be issued"))?;
     // Devices have the root; the gateway sends what stands below it.

@@ -12,13 +12,13 @@ mod value;
 
 use std::path::Path;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, SqliteConnection};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 
 pub(crate) use row::Row;
 pub(crate) use value::{Value, params};
 
-use lite::Lite;
+use lite::{Lite, Reader, Turn};
 
 /// Where the store lives.
 #[derive(Clone)]
@@ -32,9 +32,15 @@ pub(crate) enum Store {
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database refused or failed.
+    /// SQLite refused or failed.
     #[error("the store failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Lite(#[from] rusqlite::Error),
+    /// PostgreSQL refused, failed or is not there.
+    #[error("the store failed: {0}")]
+    Pg(#[from] sqlx::Error),
+    /// The store was closed: this process ends.
+    #[error("the store was closed")]
+    Closed,
     /// The data was written by a newer version of this program.
     #[error(
         "the store has format {found}, and this program knows up to {known}; run the newer program"
@@ -60,21 +66,23 @@ pub enum StoreError {
 
 /// A connection that reads, or that reads and writes inside a transaction.
 pub(crate) enum Connection<'a> {
-    /// SQLite.
-    Lite(&'a mut SqliteConnection),
+    /// SQLite, which cannot be written to.
+    Reader(&'a mut Reader),
+    /// SQLite, in a writer's turn.
+    Turn(&'a mut Turn),
     /// PostgreSQL.
     Pg(&'a mut PgConnection),
 }
 
 /// A view for reading.
 pub(crate) enum Read {
-    Lite(sqlx::pool::PoolConnection<sqlx::Sqlite>),
+    Lite(Reader),
     Pg(sqlx::pool::PoolConnection<sqlx::Postgres>),
 }
 
 /// A transaction: nothing of it remains unless `commit` answers `Ok`.
 pub(crate) enum Write {
-    Lite(lite::Turn),
+    Lite(Turn),
     Pg(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
@@ -127,10 +135,15 @@ impl Store {
 }
 
 impl Read {
+    /// Opens a SQLite file that nobody else uses.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self::Lite(Reader::alone(path)?))
+    }
+
     /// Lends the connection for queries.
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         match self {
-            Self::Lite(connection) => Connection::Lite(connection),
+            Self::Lite(reader) => Connection::Reader(reader),
             Self::Pg(connection) => Connection::Pg(connection),
         }
     }
@@ -140,7 +153,7 @@ impl Write {
     /// Lends the connection for queries.
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         match self {
-            Self::Lite(turn) => Connection::Lite(turn.connection()),
+            Self::Lite(turn) => Connection::Turn(turn),
             Self::Pg(transaction) => Connection::Pg(transaction),
         }
     }
@@ -154,22 +167,6 @@ impl Write {
     }
 }
 
-/// Binds values to a query of either database.
-macro_rules! bound {
-    ($sql:expr, $params:expr) => {{
-        let mut query = sqlx::query($sql);
-        for value in $params {
-            query = match value {
-                Value::Int(v) => query.bind(v),
-                Value::Text(v) => query.bind(v),
-                Value::Blob(v) => query.bind(v),
-                Value::Flag(v) => query.bind(v),
-            };
-        }
-        query
-    }};
-}
-
 impl Connection<'_> {
     /// Runs a statement and says how many rows it changed.
     pub(crate) async fn execute(
@@ -177,10 +174,11 @@ impl Connection<'_> {
         sql: &'static str,
         params: Vec<Value>,
     ) -> Result<u64, StoreError> {
-        Ok(match self {
-            Self::Lite(c) => bound!(sql, params).execute(&mut **c).await?.rows_affected(),
-            Self::Pg(c) => bound!(sql, params).execute(&mut **c).await?.rows_affected(),
-        })
+        match self {
+            Self::Reader(reader) => reader.execute(sql, params).await,
+            Self::Turn(turn) => turn.execute(sql, &params).await,
+            Self::Pg(c) => Ok(bound(sql, params).execute(&mut **c).await?.rows_affected()),
+        }
     }
 
     /// Gives all rows of a query.
@@ -189,14 +187,7 @@ impl Connection<'_> {
         sql: &'static str,
         params: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        Ok(match self {
-            Self::Lite(c) => {
-                bound!(sql, params).fetch_all(&mut **c).await?.into_iter().map(Row::Lite).collect()
-            }
-            Self::Pg(c) => {
-                bound!(sql, params).fetch_all(&mut **c).await?.into_iter().map(Row::Pg).collect()
-            }
-        })
+        self.rows_until(sql, params, usize::MAX).await
     }
 
     /// Gives the first row of a query, if there is one.
@@ -205,11 +196,41 @@ impl Connection<'_> {
         sql: &'static str,
         params: Vec<Value>,
     ) -> Result<Option<Row>, StoreError> {
-        Ok(match self {
-            Self::Lite(c) => bound!(sql, params).fetch_optional(&mut **c).await?.map(Row::Lite),
-            Self::Pg(c) => bound!(sql, params).fetch_optional(&mut **c).await?.map(Row::Pg),
-        })
+        if let Self::Pg(c) = self {
+            return Ok(bound(sql, params).fetch_optional(&mut **c).await?.map(Row::Pg));
+        }
+        Ok(self.rows_until(sql, params, 1).await?.pop())
     }
+
+    async fn rows_until(
+        &mut self,
+        sql: &'static str,
+        params: Vec<Value>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let rows = match self {
+            Self::Reader(reader) => reader.rows(sql, params, limit).await?,
+            Self::Turn(turn) => turn.rows(sql, &params, limit).await?,
+            Self::Pg(c) => {
+                let rows = bound(sql, params).fetch_all(&mut **c).await?;
+                return Ok(rows.into_iter().map(Row::Pg).collect());
+            }
+        };
+        Ok(rows.into_iter().map(Row::Lite).collect())
+    }
+}
+
+/// Binds values to a query of PostgreSQL.
+fn bound(
+    sql: &'static str,
+    params: Vec<Value>,
+) -> sqlx::query::Query<'static, sqlx::Postgres, PgArguments> {
+    params.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Int(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+        Value::Blob(value) => query.bind(value),
+        Value::Flag(value) => query.bind(value),
+    })
 }
 
 #[cfg(test)]

@@ -2,14 +2,22 @@
 
 use alloc::string::String;
 
-/// The most characters that are quoted.
+/// The most characters that an excerpt has, escapes and all.
 const MAX_CHARACTERS: usize = 64;
 
 /// Quotes the beginning of a text; what is no plain character is escaped.
 pub fn excerpt(text: &str) -> String {
-    let shown = text.chars().take(MAX_CHARACTERS).flat_map(char::escape_debug);
-    let more = text.chars().nth(MAX_CHARACTERS).map(|_| '…');
-    shown.chain(more).collect()
+    let (mut shown, mut n_shown) = (String::new(), 0);
+    for character in text.chars() {
+        let escaped = character.escape_debug();
+        n_shown += escaped.len();
+        if n_shown > MAX_CHARACTERS {
+            shown.push('…');
+            break;
+        }
+        shown.extend(escaped);
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -22,5 +30,6 @@ mod tests {
         assert_eq!(excerpt("a\r\n\u{1b}[2J\u{85}"), "a\\r\\n\\u{1b}[2J\\u{85}");
         assert_eq!(excerpt(&"a".repeat(64)), "a".repeat(64));
         assert_eq!(excerpt(&"a".repeat(65)), "a".repeat(64) + "…");
+        assert_eq!(excerpt(&"\u{7f}".repeat(64)), "\\u{7f}".repeat(10) + "…");
     }
 }

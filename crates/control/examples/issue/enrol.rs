@@ -31,7 +31,7 @@ pub(crate) fn measure(socket: &Path, dir: &Path) {
         eprintln!("adding {DEVICES} devices and enrolling them, turn {turn} of {TURNS}");
         let bodies = runtime.block_on(add(socket, turn));
         let ours = runtime.block_on(post(socket, "/v1/enrolment", bodies)).0;
-        let sqlite = runtime.block_on(peers::sqlite(&dir.join("sqlite"), CALLERS));
+        let sqlite = peers::sqlite(&dir.join("sqlite"), CALLERS);
         let openssl = peers::openssl(&dir.join("openssl"));
         let name = format!("{CALLERS} callers");
         for (peer, peer_name) in [

@@ -4,55 +4,46 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
-
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
-use tokio::sync::Mutex;
 
 use crate::enrol::Issued;
 
 const SPAN: Duration = Duration::from_secs(2);
 
 /// Inserts rows of a certificate's size, each in a transaction of its own; callers take turns.
-pub(crate) async fn sqlite(dir: &Path, n_callers: usize) -> Issued {
+pub(crate) fn sqlite(dir: &Path, n_callers: usize) -> Issued {
     fs::create_dir(dir).unwrap();
-    let options = SqliteConnectOptions::new()
-        .filename(dir.join("certificates.sqlite"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    let mut connection = options.connect().await.unwrap();
+    let connection = rusqlite::Connection::open(dir.join("certificates.sqlite")).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    connection.pragma_update(None, "synchronous", "full").unwrap();
     let table = "create table certificate (serial blob primary key, der blob not null) strict";
-    sqlx::query(table).execute(&mut connection).await.unwrap();
-    let connection = Arc::new(Mutex::new(connection));
+    connection.execute(table, ()).unwrap();
+    let connection = Mutex::new(connection);
     let start = Instant::now();
     let caller = |idx: usize| {
-        let connection = Arc::clone(&connection);
-        tokio::spawn(async move {
-            let mut times = Vec::new();
-            for turn in 0_usize.. {
-                let begun = Instant::now();
-                let mut connection = connection.lock().await;
-                if start.elapsed() >= SPAN {
-                    break;
-                }
-                let serial = [idx.to_be_bytes(), turn.to_be_bytes()].concat();
-                let insert = sqlx::query("insert into certificate (serial, der) values ($1, $2)");
-                let insert = insert.bind(serial).bind(vec![7_u8; 540]);
-                insert.execute(&mut *connection).await.unwrap();
-                times.push(begun.elapsed());
+        let mut times = Vec::new();
+        for turn in 0_usize.. {
+            let begun = Instant::now();
+            let connection = connection.lock().unwrap();
+            if start.elapsed() >= SPAN {
+                break;
             }
-            times
-        })
+            let serial = [idx.to_be_bytes(), turn.to_be_bytes()].concat();
+            let insert = "insert into certificate (serial, der) values ($1, $2)";
+            let mut insert = connection.prepare_cached(insert).unwrap();
+            insert.execute((serial, vec![7_u8; 540])).unwrap();
+            times.push(begun.elapsed());
+        }
+        times
     };
-    let mut times = Vec::new();
-    for caller in (0..n_callers).map(caller).collect::<Vec<_>>() {
-        times.extend(caller.await.unwrap());
-    }
+    let times = thread::scope(|scope| {
+        let callers: Vec<_> = (0..n_callers).map(|idx| scope.spawn(move || caller(idx))).collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
     let span = start.elapsed();
-    Arc::into_inner(connection).unwrap().into_inner().close().await.unwrap();
+    connection.into_inner().unwrap().close().unwrap();
     fs::remove_dir_all(dir).unwrap();
     Issued { span, times }
 }

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
-
-use crate::store::{Connection, StoreError, params};
+use crate::store::{Read, StoreError, params};
 
 /// What a store's file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,15 +17,13 @@ pub struct Soundness {
 
 /// Looks through a store's file that nobody uses.
 pub async fn check_store(path: &Path) -> Result<Soundness, StoreError> {
-    let options = SqliteConnectOptions::new().filename(path).pragma("trusted_schema", "off");
-    let mut connection = options.connect().await?;
-    let mut c = Connection::Lite(&mut connection);
+    let mut read = Read::of_file(path)?;
+    let mut c = read.connection();
     let rows = c.rows("pragma integrity_check(20)", params![]).await?;
     let mut faults = rows.iter().map(|row| row.get(0)).collect::<Result<Vec<String>, _>>()?;
     faults.retain(|fault| fault != "ok");
     let recorded = crate::record::recorded(&mut c).await?;
     let devices = c.row("select count(*) from device", params![]).await?;
     let devices = devices.map_or(Ok(0), |row| row.count(0))?;
-    connection.close().await?;
     Ok(Soundness { faults, recorded, devices })
 }

@@ -39,6 +39,9 @@ fn authorities_backdated_and_overlong_certificates_are_refused() {
         Intent { not_before: now().minus(Duration::from_secs(30 * DAY)), ..good.clone() },
         Intent { not_before: now().plus(Duration::from_secs(2 * DAY)), ..good.clone() },
         Intent { not_after: now().plus(Duration::from_secs(4000 * DAY)), ..good.clone() },
+        // When the authority itself is not valid yet, or no more.
+        Intent { not_before: now().minus(BACKDATING + Duration::from_secs(1)), ..good.clone() },
+        Intent { not_after: now().plus(ISSUING_VALIDITY + Duration::from_secs(1)), ..good.clone() },
         Intent { common_name: "pump-8".to_owned(), ..good },
     ];
     for intent in cases {
@@ -124,7 +127,7 @@ fn a_swapped_key_file_is_noticed() {
 
 #[test]
 fn many_questions_over_the_link_are_answered_in_order() {
-    let rig = rig();
+    let rig = rig_of(crate::clock::now());
     let (ours, theirs) = UnixStream::pair().unwrap();
     let custodian = rig.custodian();
     let serving = std::thread::spawn(move || serve(custodian, theirs));
@@ -164,9 +167,13 @@ fn garbage_on_the_link_is_refused_and_the_link_goes_on() {
 }
 
 fn rig() -> Rig {
+    rig_of(now())
+}
+
+fn rig_of(now: Time) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let secret = Zeroizing::new([7; 32]);
-    let authorities = create(folder.path(), &secret, now(), &SystemRandom::new()).unwrap();
+    let authorities = create(folder.path(), &secret, now, &SystemRandom::new()).unwrap();
     Rig { folder, secret, authorities }
 }
 

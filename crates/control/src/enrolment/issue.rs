@@ -7,7 +7,7 @@ use identity::issue::Intent;
 use identity::{Certificate, DeviceId, Holder, PublicKey, Serial, Time};
 
 use crate::centre::Centre;
-use crate::custody::{Authorities, Custody};
+use crate::custody::Custody;
 use crate::problem::Problem;
 use crate::store::{Connection, Store, StoreError, params};
 
@@ -25,14 +25,22 @@ pub(super) fn device_intent(
     key: &PublicKey,
     now: Time,
 ) -> Result<Intent, Problem> {
+    let (not_before, not_after) = validity(centre, now, DEVICE_VALIDITY);
     Ok(Intent {
         serial: Serial::from_random(centre.random()?),
         holder: Holder::Device(id.clone()),
         common_name: id.to_string(),
         key: key.clone(),
-        not_before: now.minus(BACKDATING).whole_seconds(),
-        not_after: now.plus(DEVICE_VALIDITY).whole_seconds(),
+        not_before,
+        not_after,
     })
+}
+
+/// From when until when a certificate is valid: never longer than the authority that issues it.
+fn validity(centre: &Centre, now: Time, span: Duration) -> (Time, Time) {
+    let not_before = now.minus(BACKDATING).whole_seconds().max(centre.issuing.not_before());
+    let not_after = now.plus(span).whole_seconds().min(centre.issuing.not_after());
+    (not_before, not_after)
 }
 
 /// Stores an intent.
@@ -94,22 +102,20 @@ pub(crate) async fn finish_intents(store: &Store) -> Result<u64, StoreError> {
 
 /// Has a certificate made for one of our servers, and gives its chain.
 pub(crate) async fn server_certificate(
-    custody: &Custody,
-    authorities: &Authorities,
-    serial: [u8; 20],
+    centre: &Centre,
     names: &[ServerName],
     key: PublicKey,
-    now: Time,
 ) -> Result<Vec<Vec<u8>>, Problem> {
     let first = names.first().ok_or_else(|| Problem::internal(&"a server without a name"))?;
+    let (not_before, not_after) = validity(centre, centre.now(), SERVER_VALIDITY);
     let intent = Intent {
-        serial: Serial::from_random(serial),
+        serial: Serial::from_random(centre.random()?),
         holder: Holder::Server(names.to_vec()),
         common_name: first.to_string().chars().take(identity::name::MAX_LEN).collect(),
         key,
-        not_before: now.minus(BACKDATING).whole_seconds(),
-        not_after: now.plus(SERVER_VALIDITY).whole_seconds(),
+        not_before,
+        not_after,
     };
-    let leaf = custody.issue(intent).await?;
-    Ok(vec![leaf, authorities.issuing.to_vec(), authorities.root.to_vec()])
+    let leaf = centre.custody.issue(intent).await?;
+    Ok(vec![leaf, centre.authorities.issuing.to_vec(), centre.authorities.root.to_vec()])
 }

@@ -3,32 +3,46 @@
 //! Writers take turns on the one connection, each in a savepoint of a transaction that the first
 //! of them opened. Who commits leaves its savepoint to be released by the next turn or the commit,
 //! and waits; the committer stands in the same first-come queue, so whoever was waiting when it
-//! lined up is in its batch. Each call of the connection is answered by another thread, which
-//! costs more than most statements: hence what can go in one call does.
+//! lined up is in its batch.
+//!
+//! A statement of a turn takes some microseconds and runs where it is asked for: handing it to
+//! another thread would cost more than it does. What may take long, a query or a commit, runs on a
+//! thread that may block.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection as _, Sqlite, SqliteConnection};
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard, oneshot};
+use rusqlite::config::DbConfig;
+use rusqlite::{OpenFlags, Statement};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{coop, spawn_blocking};
 
-use super::{StoreError, migration};
+use super::{StoreError, Value, migration};
+
+/// How many may read at once.
+const READERS: u32 = 4;
+/// How many queries a connection keeps compiled.
+const COMPILED: usize = 256;
 
 /// Handle on a SQLite store.
 #[derive(Clone)]
 pub(crate) struct Lite {
-    readers: SqlitePool,
+    readers: Arc<Readers>,
     writer: Arc<Mutex<Writer>>,
     work: Arc<Notify>,
 }
 
+/// The connections that read, as far as they are open and not lent.
+struct Readers {
+    path: PathBuf,
+    free: std::sync::Mutex<Vec<rusqlite::Connection>>,
+    places: Arc<Semaphore>,
+}
+
 /// The one connection that writes.
 struct Writer {
-    connection: Option<SqliteConnection>,
+    connection: Option<rusqlite::Connection>,
     open: bool,
     last: Last,
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
@@ -52,143 +66,153 @@ pub(crate) struct Turn {
     done: bool,
 }
 
-/// How many turns may share one commit at most.
-const MAX_BATCH: usize = 1000;
+/// One who reads.
+pub(crate) struct Reader {
+    /// Away while a query runs; a query that nobody waits for any more keeps its place until it
+    /// ends.
+    lent: Option<Lent>,
+}
+
+struct Lent {
+    connection: rusqlite::Connection,
+    readers: Option<Arc<Readers>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// A row's columns.
+pub(crate) type Columns = Vec<rusqlite::types::Value>;
 
 impl Lite {
     pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
-            .pragma("trusted_schema", "off")
+        let path = path.to_owned();
+        let (readers, writer) = blocking(move || {
+            let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "foreign_keys", "on")?;
+            // What a savepoint would restore need not outlive this process.
+            connection.pragma_update(None, "temp_store", "memory")?;
             // What is deleted, such as a person's key, is overwritten.
-            .pragma("secure_delete", "on")
-            .pragma("cell_size_check", "on");
-        let mut connection = options.clone().connect().await?;
-        migration::sqlite(&mut connection).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(4)
-            // A file does not go away as a server does.
-            .test_before_acquire(false)
-            .idle_timeout(Duration::from_secs(60))
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
-        let writer = Writer {
-            connection: Some(connection),
-            open: false,
-            last: Last::Gone,
-            waiting: Vec::new(),
-        };
-        let lite =
-            Self { readers, writer: Arc::new(Mutex::new(writer)), work: Arc::new(Notify::new()) };
+            connection.pragma_update(None, "secure_delete", "on")?;
+            connection.pragma_update(None, "cell_size_check", "on")?;
+            migration::sqlite(&mut connection)?;
+            let places = Arc::new(Semaphore::new(READERS as usize));
+            let readers = Readers { path, free: std::sync::Mutex::default(), places };
+            let waiting = Vec::new();
+            let writer =
+                Writer { connection: Some(connection), open: false, last: Last::Gone, waiting };
+            Ok((readers, writer))
+        })
+        .await?;
+        let writer = Arc::new(Mutex::new(writer));
+        let lite = Self { readers: Arc::new(readers), writer, work: Arc::new(Notify::new()) };
         tokio::spawn(commit_batches(Arc::clone(&lite.writer), Arc::clone(&lite.work)));
         Ok(lite)
     }
 
-    pub(super) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<Sqlite>, StoreError> {
-        Ok(self.readers.acquire().await?)
+    pub(super) async fn reader(&self) -> Result<Reader, StoreError> {
+        let place = Arc::clone(&self.readers.places).acquire_owned().await;
+        let place = place.map_err(|_| StoreError::Closed)?;
+        let readers = Arc::clone(&self.readers);
+        let connection = match readers.free.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            Some(connection) => connection,
+            None => connect(&readers.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        let lent = Lent { connection, readers: Some(readers), _place: Some(place) };
+        Ok(Reader { lent: Some(lent) })
     }
 
     pub(super) async fn turn(&self) -> Result<Turn, StoreError> {
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
-        // On a task of its own: several statements are not cut off between two of them when the
-        // caller goes away.
-        let work = Arc::clone(&self.work);
-        let begin = async move {
-            writer.begin().await?;
-            Ok(Turn { writer, work, done: false })
-        };
-        let begun = tokio::spawn(begin).await;
-        begun.map_err(|_| StoreError::Database(sqlx::Error::WorkerCrashed))?
+        writer.begin()?;
+        Ok(Turn { writer, work: Arc::clone(&self.work), done: false })
     }
 
     /// Moves what stands in the write-ahead log into the file and empties the log, so that what
     /// was deleted lies in neither; a reader that is at work may keep it from that.
     pub(super) async fn empty_log(&self) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().await;
-        writer.finish().await;
-        writer.run("pragma wal_checkpoint(truncate)").await
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        blocking(move || {
+            writer.finish();
+            let connection = writer.connection()?;
+            Ok(connection.query_row("pragma wal_checkpoint(truncate)", (), |_| Ok(()))?)
+        })
+        .await
     }
 
     pub(super) async fn close(&self) {
         // The last to close empties the log and removes it, and that must be one who may write.
-        self.readers.close().await;
-        let mut writer = self.writer.lock().await;
-        writer.finish().await;
-        if let Some(connection) = writer.connection.take() {
-            let _ = connection.close().await;
+        if let Ok(places) = self.readers.places.acquire_many(READERS).await {
+            self.readers.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.readers.places.close();
+            drop(places);
         }
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let closed = spawn_blocking(move || {
+            writer.finish();
+            drop(writer.connection.take());
+        });
+        let _ = closed.await;
         self.work.notify_one();
     }
 }
 
 impl Writer {
-    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
-        self.connection.as_mut().ok_or(StoreError::Database(sqlx::Error::PoolClosed))
+    fn connection(&mut self) -> Result<&mut rusqlite::Connection, StoreError> {
+        self.connection.as_mut().ok_or(StoreError::Closed)
     }
 
-    async fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        sqlx::raw_sql(sql).execute(self.connection()?).await?;
+    fn run(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        self.connection()?.prepare_cached(sql)?.execute(())?;
         Ok(())
     }
 
     /// Begins a turn, in the open batch or in a new one.
-    async fn begin(&mut self) -> Result<(), StoreError> {
-        self.tidy().await?;
-        if self.waiting.len() >= MAX_BATCH {
-            self.commit().await;
-        }
-        let begin = match (self.open, self.last) {
-            (false, _) => "begin immediate; savepoint turn",
-            (true, Last::Done) => "release turn; savepoint turn",
-            (true, _) => "savepoint turn",
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.tidy()?;
+        let begun = match (self.open, self.last) {
+            (false, _) => self.run("begin immediate"),
+            (true, Last::Done) => self.run("release turn"),
+            (true, _) => Ok(()),
         };
-        if let Err(error) = self.run(begin).await {
-            self.undo(&error).await;
+        if let Err(error) = begun.and_then(|()| self.run("savepoint turn")) {
+            self.undo(&error);
             return Err(error);
         }
-        // Whoever began it may have gone away meanwhile.
-        (self.open, self.last) = (true, Last::Abandoned);
+        self.open = true;
         Ok(())
     }
 
     /// Rolls back what an abandoned turn left behind.
-    async fn tidy(&mut self) -> Result<(), StoreError> {
+    fn tidy(&mut self) -> Result<(), StoreError> {
         if self.last != Last::Abandoned {
             return Ok(());
         }
         self.last = Last::Gone;
-        let tidied = self.run("rollback to turn; release turn").await;
+        let tidied = self.run("rollback to turn").and_then(|()| self.run("release turn"));
         if let Err(error) = &tidied {
-            self.undo(error).await;
+            self.undo(error);
         }
         tidied
     }
 
     /// Commits what was done, without an abandoned turn.
-    async fn finish(&mut self) {
-        if self.tidy().await.is_ok() && self.open {
-            self.commit().await;
+    fn finish(&mut self) {
+        if self.tidy().is_ok() && self.open {
+            let waiting = self.end_batch();
+            let result = self.run("commit").map_err(|e| e.to_string());
+            if result.is_err() {
+                // What was not committed is undone, so that the next batch begins clean.
+                let _ = self.run("rollback");
+            }
+            tell(waiting, &result);
         }
-    }
-
-    async fn commit(&mut self) {
-        let waiting = self.end_batch();
-        let result = self.run("commit").await.map_err(|e| e.to_string());
-        if result.is_err() {
-            // What was not committed is undone, so that the next batch begins clean.
-            let _ = self.run("rollback").await;
-        }
-        tell(waiting, &result);
     }
 
     /// Undoes the whole batch, so that the next begins clean.
-    async fn undo(&mut self, why: &StoreError) {
+    fn undo(&mut self, why: &StoreError) {
         let waiting = self.end_batch();
-        let _ = self.run("rollback").await;
+        let _ = self.run("rollback");
         tell(waiting, &Err(why.to_string()));
     }
 
@@ -207,17 +231,29 @@ fn tell(waiting: Vec<oneshot::Sender<Result<(), String>>>, result: &Result<(), S
 async fn commit_batches(writer: Arc<Mutex<Writer>>, work: Arc<Notify>) {
     loop {
         work.notified().await;
-        let mut writer = writer.lock().await;
+        let mut writer = Arc::clone(&writer).lock_owned().await;
         if writer.connection.is_none() {
             return;
         }
-        writer.finish().await;
+        let _ = spawn_blocking(move || writer.finish()).await;
     }
 }
 
 impl Turn {
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        self.writer.connection.as_mut().expect("a turn is only given while the connection is open")
+    pub(super) async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, StoreError> {
+        // A turn of a hundred thousand statements lets others onto its thread now and then.
+        coop::consume_budget().await;
+        execute(self.writer.connection()?, sql, params)
+    }
+
+    pub(super) async fn rows(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        limit: usize,
+    ) -> Result<Vec<Columns>, StoreError> {
+        coop::consume_budget().await;
+        rows(self.writer.connection()?, sql, params, limit)
     }
 
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
@@ -227,7 +263,7 @@ impl Turn {
         drop(self);
         match receiver.await {
             Ok(result) => result.map_err(StoreError::Commit),
-            Err(_) => Err(StoreError::Commit("the store was closed".to_owned())),
+            Err(_) => Err(StoreError::Closed),
         }
     }
 }
@@ -237,4 +273,117 @@ impl Drop for Turn {
         self.writer.last = if self.done { Last::Done } else { Last::Abandoned };
         self.work.notify_one();
     }
+}
+
+impl Reader {
+    /// Opens a file that nobody else uses.
+    pub(super) fn alone(path: &Path) -> Result<Self, StoreError> {
+        let connection = connect_only(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Self { lent: Some(Lent { connection, readers: None, _place: None }) })
+    }
+
+    pub(super) async fn rows(
+        &mut self,
+        sql: &'static str,
+        params: Vec<Value>,
+        limit: usize,
+    ) -> Result<Vec<Columns>, StoreError> {
+        self.ask(move |connection| rows(connection, sql, &params, limit)).await
+    }
+
+    pub(super) async fn execute(
+        &mut self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        self.ask(move |connection| execute(connection, sql, &params)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let lent = self.lent.take().ok_or(StoreError::Closed)?;
+        let (lent, result) = blocking(move || {
+            let result = work(&lent.connection);
+            Ok((lent, result))
+        })
+        .await?;
+        self.lent = Some(lent);
+        result
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(Lent { connection, readers: Some(readers), _place }) = self.lent.take() {
+            readers.free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<rusqlite::Connection, StoreError> {
+    let create = match access {
+        OpenFlags::SQLITE_OPEN_READ_ONLY => OpenFlags::empty(),
+        _ => OpenFlags::SQLITE_OPEN_CREATE,
+    };
+    connect_only(path, access | create)
+}
+
+fn connect_only(path: &Path, flags: OpenFlags) -> Result<rusqlite::Connection, StoreError> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "trusted_schema", "off")?;
+    // Else each new value would have its query compiled anew, in case another plan suits it better.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(COMPILED);
+    Ok(connection)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+}
+
+fn execute(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: &[Value],
+) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, params)?;
+    let n_changed = statement.raw_execute()?;
+    Ok(u64::try_from(n_changed).unwrap_or_default())
+}
+
+fn rows(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: &[Value],
+    limit: usize,
+) -> Result<Vec<Columns>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, params)?;
+    let n_columns = statement.column_count();
+    let (mut found, mut rows) = (Vec::new(), statement.raw_query());
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        found.push((0..n_columns).map(|idx| row.get(idx)).collect::<Result<_, _>>()?);
+    }
+    Ok(found)
+}
+
+/// Binds `$1`, `$2`, …, which SQLite takes for names and counts as they appear.
+fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), StoreError> {
+    for place in 1..=statement.parameter_count() {
+        let name = statement.parameter_name(place).and_then(|name| name.strip_prefix('$'));
+        let idx = name.and_then(|name| name.parse::<usize>().ok()?.checked_sub(1));
+        let value = idx.and_then(|idx| params.get(idx));
+        let value = value.ok_or(StoreError::Unreadable("the places of a query"))?;
+        statement.raw_bind_parameter(place, value)?;
+    }
+    Ok(())
 }

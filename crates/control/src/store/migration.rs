@@ -1,8 +1,9 @@
 //! Numbered migrations, the same numbers for both databases; each is applied once, whole or not
 //! at all, and its digest is kept so that a changed one is noticed.
 
+use rusqlite::TransactionBehavior;
 use sha2::{Digest, Sha256};
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use sqlx::{Connection as _, PgConnection};
 
 use super::StoreError;
 
@@ -24,40 +25,47 @@ macro_rules! migrations {
 
 const MIGRATIONS: &[Migration] = migrations![1 "0001_house", 2 "0002_witness", 3 "0003_fleet"];
 
-macro_rules! migrate {
-    ($connection:expr, $text:ident, $begin:literal, $blob:literal) => {{
-        let connection = $connection;
-        let table = concat!(
+macro_rules! table {
+    ($blob:literal) => {
+        concat!(
             "create table if not exists migration (number bigint not null primary key, digest ",
             $blob,
             " not null)"
-        );
-        sqlx::query(table).execute(&mut *connection).await?;
-        let applied: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("select number, digest from migration order by number")
-                .fetch_all(&mut *connection)
-                .await?;
-        check(&applied, |migration| migration.$text)?;
-        for migration in MIGRATIONS.iter().skip(applied.len()) {
-            let mut transaction = connection.begin_with($begin).await?;
-            sqlx::raw_sql(migration.$text).execute(&mut *transaction).await?;
-            sqlx::query("insert into migration (number, digest) values ($1, $2)")
-                .bind(migration.number)
-                .bind(digest(migration.$text))
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-        }
-        Ok(())
-    }};
+        )
+    };
 }
 
-pub(super) async fn sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    migrate!(connection, sqlite, "begin immediate", "blob")
+const APPLIED: &str = "select number, digest from migration order by number";
+const APPLY: &str = "insert into migration (number, digest) values ($1, $2)";
+
+pub(super) fn sqlite(connection: &mut rusqlite::Connection) -> Result<(), StoreError> {
+    connection.execute(table!("blob"), ())?;
+    let mut statement = connection.prepare(APPLIED)?;
+    let applied = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let applied = applied.collect::<Result<Vec<_>, _>>()?;
+    drop(statement);
+    check(&applied, |migration| migration.sqlite)?;
+    for migration in MIGRATIONS.iter().skip(applied.len()) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration.sqlite)?;
+        transaction.execute(APPLY, (migration.number, digest(migration.sqlite)))?;
+        transaction.commit()?;
+    }
+    Ok(())
 }
 
 pub(super) async fn postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
-    migrate!(connection, postgres, "begin", "bytea")
+    sqlx::query(table!("bytea")).execute(&mut *connection).await?;
+    let applied: Vec<(i64, Vec<u8>)> = sqlx::query_as(APPLIED).fetch_all(&mut *connection).await?;
+    check(&applied, |migration| migration.postgres)?;
+    for migration in MIGRATIONS.iter().skip(applied.len()) {
+        let mut transaction = connection.begin().await?;
+        sqlx::raw_sql(migration.postgres).execute(&mut *transaction).await?;
+        let apply = sqlx::query(APPLY).bind(migration.number).bind(digest(migration.postgres));
+        apply.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
 }
 
 fn check(

@@ -1,28 +1,44 @@
 //! Rows that come out of a query, read by column number.
 
+use rusqlite::types::Value;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
 
 use super::StoreError;
+use super::lite::Columns;
 
 /// One row of either database.
 pub(crate) enum Row {
-    Lite(SqliteRow),
+    Lite(Columns),
     Pg(PgRow),
 }
 
 /// A type that both databases can give.
 pub(crate) trait Column: Sized {
-    fn lite(row: &SqliteRow, idx: usize) -> Result<Self, sqlx::Error>;
+    fn lite(value: &Value) -> Option<Self>;
     fn pg(row: &PgRow, idx: usize) -> Result<Self, sqlx::Error>;
 }
 
 macro_rules! column {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $pattern:pat => $value:expr;)*) => {$(
         impl Column for $type {
-            fn lite(row: &SqliteRow, idx: usize) -> Result<Self, sqlx::Error> {
+            fn lite(value: &Value) -> Option<Self> {
+                match value {
+                    $pattern => Some($value),
+                    _ => None,
+                }
+            }
+            fn pg(row: &PgRow, idx: usize) -> Result<Self, sqlx::Error> {
                 row.try_get(idx)
+            }
+        }
+
+        impl Column for Option<$type> {
+            fn lite(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Null => Some(None),
+                    value => <$type>::lite(value).map(Some),
+                }
             }
             fn pg(row: &PgRow, idx: usize) -> Result<Self, sqlx::Error> {
                 row.try_get(idx)
@@ -31,15 +47,22 @@ macro_rules! column {
     )*};
 }
 
-column!(i64, bool, String, Vec<u8>, Option<i64>, Option<String>, Option<Vec<u8>>);
+column! {
+    i64: Value::Integer(number) => *number;
+    bool: Value::Integer(number) => *number != 0;
+    String: Value::Text(text) => text.clone();
+    Vec<u8>: Value::Blob(bytes) => bytes.clone();
+}
 
 impl Row {
     /// Reads a column as it is stored.
     pub(crate) fn get<T: Column>(&self, idx: usize) -> Result<T, StoreError> {
-        Ok(match self {
-            Self::Lite(row) => T::lite(row, idx)?,
-            Self::Pg(row) => T::pg(row, idx)?,
-        })
+        match self {
+            Self::Lite(columns) => {
+                columns.get(idx).and_then(T::lite).ok_or(StoreError::Unreadable("a column"))
+            }
+            Self::Pg(row) => Ok(T::pg(row, idx)?),
+        }
     }
 
     /// Reads a text column as one of our types.

@@ -1,5 +1,7 @@
 //! Values that go into a query; the absent ones keep their type, which PostgreSQL needs.
 
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+
 /// A value of one of the four types that both databases store alike.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
@@ -7,6 +9,18 @@ pub(crate) enum Value {
     Text(Option<String>),
     Blob(Option<Vec<u8>>),
     Flag(Option<bool>),
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let value = match self {
+            Self::Int(value) => value.map(ValueRef::Integer),
+            Self::Text(value) => value.as_ref().map(|text| ValueRef::Text(text.as_bytes())),
+            Self::Blob(value) => value.as_ref().map(|bytes| ValueRef::Blob(bytes)),
+            Self::Flag(value) => value.map(|flag| ValueRef::Integer(flag.into())),
+        };
+        Ok(ToSqlOutput::Borrowed(value.unwrap_or(ValueRef::Null)))
+    }
 }
 
 macro_rules! from {

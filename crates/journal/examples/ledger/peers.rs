@@ -8,8 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
 
 use crate::append::Appended;
 use crate::event;
@@ -35,31 +33,25 @@ pub(crate) fn disk(path: &Path, n_events: usize, span: Duration) -> Appended {
 /// Inserts one event after the other, each in a transaction of its own.
 pub(crate) fn sqlite(dir: &Path, span: Duration) -> Appended {
     fs::create_dir(dir).unwrap();
-    let options = SqliteConnectOptions::new()
-        .filename(dir.join("events.sqlite"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let appended = runtime.block_on(async {
-        let mut connection = options.connect().await.unwrap();
-        let table = "create table event (number integer primary key, bytes blob not null) strict";
-        sqlx::query(table).execute(&mut connection).await.unwrap();
-        let mut times = Vec::new();
-        let start = Instant::now();
-        for number in 0.. {
-            if start.elapsed() >= span {
-                break;
-            }
-            let begun = Instant::now();
-            let insert = sqlx::query("insert into event (bytes) values ($1)");
-            insert.bind(event::bytes(number)).execute(&mut connection).await.unwrap();
-            times.push(begun.elapsed());
+    let connection = rusqlite::Connection::open(dir.join("events.sqlite")).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    connection.pragma_update(None, "synchronous", "full").unwrap();
+    let table = "create table event (number integer primary key, bytes blob not null) strict";
+    connection.execute(table, ()).unwrap();
+    let mut insert = connection.prepare("insert into event (bytes) values ($1)").unwrap();
+    let mut times = Vec::new();
+    let start = Instant::now();
+    for number in 0.. {
+        if start.elapsed() >= span {
+            break;
         }
-        let appended = Appended::new(start.elapsed(), times);
-        connection.close().await.unwrap();
-        appended
-    });
+        let begun = Instant::now();
+        insert.execute([event::bytes(number)]).unwrap();
+        times.push(begun.elapsed());
+    }
+    let appended = Appended::new(start.elapsed(), times);
+    drop(insert);
+    connection.close().unwrap();
     fs::remove_dir_all(dir).unwrap();
     appended
 }
