@@ -34,6 +34,8 @@ const BOUND: Duration = Duration::from_secs(1);
 fn a_large_fleet_is_seen_at_once() {
     let (n_devices, seed) = wanted("PALISADE_FLEET", 300);
     let n_devices = usize::try_from(n_devices).unwrap();
+    let kept = tempfile::tempdir().unwrap();
+    rig::keep_program(kept.path());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(see(Plan { n_devices, seed }, &[]));
     if n_devices >= LARGE
@@ -47,7 +49,6 @@ fn a_large_fleet_is_seen_at_once() {
 
 async fn see(plan: Plan, more: &[&str]) {
     let place = tempfile::tempdir().unwrap();
-    rig::keep_program(place.path());
     let data = place.path().join("data");
     let mut run = Run::start(&data, more);
     run.ready().await.unwrap();
