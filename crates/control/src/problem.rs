@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tracing::error;
+use tracing::{error, warn};
 use utoipa::ToSchema;
 
 use crate::custody::AskError;
@@ -72,6 +72,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail.to_string())
     }
 
+    /// Whether it may go by itself, and the same is worth a try later.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE.as_u16()
+    }
+
     /// Our bug or broken machine: logged here, not told in detail.
     pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
         error!(%error, "a request failed on our side");
@@ -100,7 +105,15 @@ fn one_line(detail: String) -> String {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Self::internal(&error)
+        if error.is_away() {
+            warn!(%error, "a request was turned away, since the store's server is not there");
+            Self::unavailable("the store's server is not there; try again in a moment")
+        } else if error.is_full() {
+            error!(%error, "a request failed, since the disk is full");
+            Self::unavailable("the disk of the server is full; make room and try again")
+        } else {
+            Self::internal(&error)
+        }
     }
 }
 

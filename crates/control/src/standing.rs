@@ -25,7 +25,8 @@ use crate::store::{StoreError, params};
 
 /// How many changes of the registry may wait to be sent.
 pub(crate) const MOVED: usize = 1024;
-/// How often recording observations is tried before control gives up and is started anew.
+/// How often recording observations is tried before control gives up and is started anew; while
+/// the store's server is not there that does not count.
 const RECORD_TRIES: u32 = 30;
 /// How many observations are recorded together: whoever else wants to write waits that long.
 const RECORD_AT_ONCE: usize = 64;
@@ -121,14 +122,16 @@ async fn record(
     Ok(())
 }
 
-async fn record_at_last(
+pub(crate) async fn record_at_last(
     centre: &Arc<Centre>,
     items: &[Observation],
 ) -> anyhow::Result<Vec<DeviceId>> {
-    for _ in 0..RECORD_TRIES {
+    let mut n_tries = 0;
+    while n_tries < RECORD_TRIES {
         match observed::record(centre, items).await {
             Ok(seen) => return Ok(seen),
             Err(problem) => {
+                n_tries += u32::from(!problem.is_passing());
                 error!(?problem, n_observations = items.len(), "observations wait to be recorded")
             }
         }
@@ -153,7 +156,7 @@ async fn snapshot(
 ) -> anyhow::Result<u64> {
     let now = centre.now();
     let sequence = next(after, now);
-    let mut read = centre.store.read().await?;
+    let mut read = centre.store.read_at_last().await?;
     let mut c = read.connection();
     let policy = centre.rules.borrow().policy.clone();
     let snapshot = Snapshot {
@@ -186,7 +189,7 @@ async fn changes(
         deltas.push(Delta::Policy(Box::new(policy)));
     }
     let ids: Vec<&DeviceId> = ids.into_iter().collect();
-    let mut read = centre.store.read().await?;
+    let mut read = centre.store.read_at_last().await?;
     let mut c = read.connection();
     let revoked = device::revoked_of(&mut c, &ids, now).await?;
     let standings = device::standings_of(&mut c, &ids).await?;

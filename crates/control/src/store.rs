@@ -11,9 +11,13 @@ mod row;
 mod value;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use rusqlite::ErrorCode;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
+use tracing::warn;
 
 pub(crate) use row::Row;
 pub(crate) use value::{Value, params};
@@ -61,7 +65,35 @@ pub enum StoreError {
     Unreadable(&'static str),
     /// The commit of the batch that this write was part of failed.
     #[error("the store could not commit: {0}")]
-    Commit(String),
+    Commit(Arc<StoreError>),
+}
+
+/// How long a request waits for a connection to PostgreSQL before it is told that there is none.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl StoreError {
+    /// Whether the server of the store is not there, and may come back.
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Pg(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
+            // It shuts down, crashed, starts or cut the connection.
+            Self::Pg(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the disk of the store is full.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Lite(error) => error.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            // `disk_full` of PostgreSQL.
+            Self::Pg(sqlx::Error::Database(error)) => error.code().is_some_and(|it| it == "53100"),
+            Self::Commit(error) => error.is_full(),
+            _ => false,
+        }
+    }
 }
 
 /// A connection that reads, or that reads and writes inside a transaction.
@@ -95,7 +127,8 @@ impl Store {
     /// Connects to a PostgreSQL database, and brings it to the newest format.
     pub(crate) async fn connect(url: &str) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse()?;
-        let pool = PgPoolOptions::new().max_connections(16).connect_with(options).await?;
+        let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(PATIENCE);
+        let pool = pool.connect_with(options).await?;
         migration::postgres(&mut *pool.acquire().await?).await?;
         Ok(Self::Pg(pool))
     }
@@ -105,6 +138,19 @@ impl Store {
         match self {
             Self::Lite(lite) => Ok(Read::Lite(lite.reader().await?)),
             Self::Pg(pool) => Ok(Read::Pg(pool.acquire().await?)),
+        }
+    }
+
+    /// Begins to read, as soon as the store's server is there.
+    pub(crate) async fn read_at_last(&self) -> Result<Read, StoreError> {
+        loop {
+            match self.read().await {
+                Err(error) if error.is_away() => {
+                    warn!(%error, "a job waits for the store's server");
+                    tokio::time::sleep(PATIENCE).await;
+                }
+                read => return read,
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The API as its callers use it, on both databases, with a real custody behind it.
 
+mod away;
 mod enrolment;
 mod people;
 mod policy;

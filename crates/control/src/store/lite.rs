@@ -45,8 +45,11 @@ struct Writer {
     connection: Option<rusqlite::Connection>,
     open: bool,
     last: Last,
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    waiting: Vec<Waiting>,
 }
+
+/// Who waits for a commit.
+type Waiting = oneshot::Sender<Result<(), Arc<StoreError>>>;
 
 /// What is left of the turn before.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -176,8 +179,7 @@ impl Writer {
             (true, _) => Ok(()),
         };
         if let Err(error) = begun.and_then(|()| self.run("savepoint turn")) {
-            self.undo(&error);
-            return Err(error);
+            return Err(self.undo(error));
         }
         self.open = true;
         Ok(())
@@ -190,17 +192,14 @@ impl Writer {
         }
         self.last = Last::Gone;
         let tidied = self.run("rollback to turn").and_then(|()| self.run("release turn"));
-        if let Err(error) = &tidied {
-            self.undo(error);
-        }
-        tidied
+        tidied.map_err(|error| self.undo(error))
     }
 
     /// Commits what was done, without an abandoned turn.
     fn finish(&mut self) {
         if self.tidy().is_ok() && self.open {
             let waiting = self.end_batch();
-            let result = self.run("commit").map_err(|e| e.to_string());
+            let result = self.run("commit").map_err(Arc::new);
             if result.is_err() {
                 // What was not committed is undone, so that the next batch begins clean.
                 let _ = self.run("rollback");
@@ -209,20 +208,22 @@ impl Writer {
         }
     }
 
-    /// Undoes the whole batch, so that the next begins clean.
-    fn undo(&mut self, why: &StoreError) {
+    /// Undoes the whole batch, so that the next begins clean; gives what its turns are told.
+    fn undo(&mut self, why: StoreError) -> StoreError {
         let waiting = self.end_batch();
         let _ = self.run("rollback");
-        tell(waiting, &Err(why.to_string()));
+        let why = Arc::new(why);
+        tell(waiting, &Err(Arc::clone(&why)));
+        StoreError::Commit(why)
     }
 
-    fn end_batch(&mut self) -> Vec<oneshot::Sender<Result<(), String>>> {
+    fn end_batch(&mut self) -> Vec<Waiting> {
         (self.open, self.last) = (false, Last::Gone);
         std::mem::take(&mut self.waiting)
     }
 }
 
-fn tell(waiting: Vec<oneshot::Sender<Result<(), String>>>, result: &Result<(), String>) {
+fn tell(waiting: Vec<Waiting>, result: &Result<(), Arc<StoreError>>) {
     for waiting in waiting {
         let _ = waiting.send(result.clone());
     }

@@ -1,6 +1,6 @@
 //! Every test of the store runs on both databases.
 
-mod postgres;
+pub(crate) mod postgres;
 
 use futures_util::FutureExt as _;
 

@@ -18,7 +18,8 @@ use tokio_rustls::TlsConnector;
 /// One connection to the API.
 pub(crate) struct Line(SendRequest<Full<Bytes>>);
 
-/// The connection ended before the answer was whole.
+/// The connection ended before the answer was whole, or what answers it has lost a part of the
+/// server: all are killed at once, and one is the first to go.
 #[derive(Debug)]
 pub(crate) struct Lost;
 
@@ -71,6 +72,9 @@ impl Line {
     ) -> Result<Answer, Lost> {
         let response = self.send(method, path, body).await?;
         let status = response.status().as_u16();
+        if status == 503 {
+            return Err(Lost);
+        }
         let bytes = response.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
         Ok(Answer { status, bytes })
     }
