@@ -34,7 +34,7 @@ use crate::centre::Centre;
 use crate::enrolment::server_certificate;
 use crate::people::{Local, Remote};
 
-use activity::Activity;
+use activity::{Activity, Patience};
 use place::Places;
 
 /// How often the server's certificate, valid for 90 days, is renewed.
@@ -45,6 +45,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(15);
 /// How long a connection without a request is kept.
 const IDLE: Duration = Duration::from_secs(75);
+/// How long a peer may leave an answer where it is; a stream of events says something every 15 s.
+const STALLED: Duration = Duration::from_secs(45);
+const PATIENCE: Patience = Patience { first: HEADERS, later: IDLE, sending: STALLED };
+/// How much of each answer HTTP/2 keeps ready for a peer that takes it slowly.
+const SEND: usize = 16 << 10;
 /// How long sent bytes may go unacknowledged, or a peer may take nothing in.
 const UNREAD: Duration = Duration::from_secs(30);
 
@@ -156,7 +161,7 @@ where
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(32).max_send_buf_size(SEND);
     let activity = Activity::new();
     let turns = Arc::clone(&activity);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -164,9 +169,10 @@ where
         let answering = router.clone().oneshot(request.map(Body::new));
         async move {
             let response = answering.await?;
+            let turn = turn.answered();
             Ok::<_, Infallible>(response.map(|body| {
                 Body::new(body.map_frame(move |frame| {
-                    let _held_to_the_end = &turn;
+                    turn.moved();
                     frame
                 }))
             }))
@@ -178,7 +184,7 @@ where
         result = connection.as_mut() => if let Err(error) = result {
             debug!(%error, "a connection ended badly");
         },
-        () = activity.idle(HEADERS, IDLE) => {
+        () = activity.idle(PATIENCE) => {
             // A peer that still says nothing gets no more than this.
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(Duration::from_secs(1), connection).await;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
 use crate::limits::Limits;
 
 /// The table of addresses; it holds those with connections only, so the connections bound it.
@@ -12,12 +14,14 @@ pub(crate) struct Addresses {
     unproven: usize,
     unproven_per_address: usize,
     connections_per_address: usize,
+    handshakes_per_address: usize,
 }
 
 /// One connection's place in the table; it is given back when dropped.
 pub(crate) struct Place {
     addresses: Arc<Addresses>,
     address: IpAddr,
+    turns: Arc<Semaphore>,
     proven: bool,
 }
 
@@ -27,10 +31,11 @@ struct Tallies {
     n_unproven: usize,
 }
 
-#[derive(Default)]
 struct Tally {
     n_unproven: usize,
     n_connections: usize,
+    /// The address's turns to compute handshakes.
+    turns: Arc<Semaphore>,
 }
 
 impl Addresses {
@@ -40,6 +45,7 @@ impl Addresses {
             unproven: limits.unproven,
             unproven_per_address: limits.unproven_per_address,
             connections_per_address: limits.connections_per_address,
+            handshakes_per_address: limits.handshakes_per_address,
         })
     }
 
@@ -50,7 +56,11 @@ impl Addresses {
         if tallies.n_unproven >= self.unproven {
             return None;
         }
-        let tally = tallies.by_address.entry(address).or_default();
+        let tally = tallies.by_address.entry(address).or_insert_with(|| Tally {
+            n_unproven: 0,
+            n_connections: 0,
+            turns: Arc::new(Semaphore::new(self.handshakes_per_address)),
+        });
         let is_full = tally.n_unproven >= self.unproven_per_address
             || tally.n_connections >= self.connections_per_address;
         if is_full {
@@ -59,12 +69,18 @@ impl Addresses {
         }
         tally.n_unproven += 1;
         tally.n_connections += 1;
+        let turns = Arc::clone(&tally.turns);
         tallies.n_unproven += 1;
-        Some(Place { addresses: Arc::clone(self), address, proven: false })
+        Some(Place { addresses: Arc::clone(self), address, turns, proven: false })
     }
 }
 
 impl Place {
+    /// Waits for one of the address's turns to compute a handshake.
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        Arc::clone(&self.turns).acquire_owned().await
+    }
+
     /// Takes note that the peer has proven who it is.
     pub(crate) fn prove(&mut self) {
         if !self.proven {

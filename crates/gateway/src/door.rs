@@ -56,7 +56,7 @@ impl Door {
     /// Goes with one connection from its first byte to its last.
     async fn visit(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         let deadline = Instant::now() + self.limits.handshake_time;
-        let admitted = timeout_at(deadline, self.admit(stream, peer)).await;
+        let admitted = timeout_at(deadline, self.admit(stream, peer, &place)).await;
         match admitted.unwrap_or(Err(Refused::because(Refusal::Timeout))) {
             Ok((stream, conn, batches)) => {
                 place.prove();
@@ -70,14 +70,20 @@ impl Door {
         }
     }
 
-    async fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Result<Admitted, Refused> {
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: &Place,
+    ) -> Result<Admitted, Refused> {
         let gone = |_| Refused::because(Refusal::Other);
         prepare(&stream).map_err(gone)?;
-        // Who says nothing takes no turn.
+        // Who says nothing takes no turn, and who stalls after that takes those of its own address.
         stream.peek(&mut [0]).await.map_err(gone)?;
+        let own_turn = place.turn().await.map_err(|_| Refused::OURS)?;
         let turn = self.turns.acquire().await.map_err(|_| Refused::OURS)?;
         let (mut stream, leaf) = self.tls.handshake(stream).await?;
-        drop(turn);
+        drop((turn, own_turn));
         let fingerprint = leaf.fingerprint;
         // Room for what the broker may have out, and for the last batch, which asks for no credit.
         let (sender, batches) = mpsc::channel(self.limits.broker.batches_in_flight.max(1) + 1);

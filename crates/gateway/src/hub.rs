@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use identity::{DeviceId, Fingerprint};
-use messaging::broker::{Batch, Broker, ConnId};
+use messaging::broker::{Batch, Broker, ConnId, Holder};
 use messaging::mqtt::{DecodeError, Packet, Reason};
 use policy::{Refusal, Slot};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,6 +45,14 @@ pub(crate) struct Principal {
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) peer: SocketAddr,
+}
+
+impl Holder for Principal {
+    type Name = DeviceId;
+
+    fn name(&self) -> &DeviceId {
+        &self.device
+    }
 }
 
 /// What connections bring.

@@ -9,6 +9,8 @@ pub struct Limits {
     pub broker: messaging::broker::Limits,
     /// The most handshakes that are computed at once; others wait for their turn.
     pub handshakes: usize,
+    /// The most of them for one address (one /64 of IPv6): who stalls in its handshakes stalls its own.
+    pub handshakes_per_address: usize,
     /// How long a peer may take from its first byte's due time to the end of its handshake.
     pub handshake_time: Duration,
     /// The most connections whose peer has not proven who it is.
@@ -41,13 +43,14 @@ impl Default for Limits {
         };
         Self {
             handshakes: 256,
+            handshakes_per_address: 32,
             handshake_time: Duration::from_secs(5),
             unproven: 4_096,
             unproven_per_address: 1_024,
             connections_per_address: broker.connections,
             connections_per_device: 16,
-            opens_burst: 200,
-            opens_per_second: 20,
+            opens_burst: 100,
+            opens_per_second: 2,
             decisions: 65_536,
             denials: 8_192,
             observations: 65_536,

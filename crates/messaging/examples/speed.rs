@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant as Clock;
 
 use bytes::{Bytes, BytesMut};
-use messaging::broker::{Broker, ConnId, Guard, Limits, Ruling};
+use messaging::broker::{Broker, ConnId, Guard, Holder, Limits, Ruling};
 use messaging::mqtt::{
     Connect, ConnectProperties, Decoder, Delivery, Packet, PacketId, Publish, QoS, RetainHandling,
     Subscribe, SubscribeProperties, Subscription, Version, encode,
@@ -123,29 +123,42 @@ fn among_many() -> f64 {
     })
 }
 
+/// Who a client is.
+#[derive(Clone)]
+struct Number(u32);
+
+impl Holder for Number {
+    type Name = u32;
+
+    fn name(&self) -> &u32 {
+        &self.0
+    }
+}
+
 /// Everything may be done: the guard's own time is measured elsewhere.
 struct Open;
 
-impl Guard<u32> for Open {
-    fn connect(&mut self, _: &u32, _: &Text, _: &Connect) -> Ruling {
+impl Guard<Number> for Open {
+    fn connect(&mut self, _: &Number, _: &Text, _: &Connect) -> Ruling {
         Ruling::Allow
     }
 
-    fn publish(&mut self, _: &u32, _: &Topic, _: bool, _: QoS, _: usize) -> Ruling {
+    fn publish(&mut self, _: &Number, _: &Topic, _: bool, _: QoS, _: usize) -> Ruling {
         Ruling::Allow
     }
 
-    fn subscribe(&mut self, _: &u32, _: &Filter) -> Ruling {
+    fn subscribe(&mut self, _: &Number, _: &Filter) -> Ruling {
         Ruling::Allow
     }
 
-    fn receive(&mut self, _: &u32, _: &Topic) -> Ruling {
+    fn receive(&mut self, _: &Number, _: &Topic) -> Ruling {
         Ruling::Allow
     }
 }
 
-fn join(broker: &mut Broker<u32>, number: u32) -> ConnId {
-    let conn = broker.open(number, Text::default(), Instant::default()).expect("there is room");
+fn join(broker: &mut Broker<Number>, number: u32) -> ConnId {
+    let conn =
+        broker.open(Number(number), Text::default(), Instant::default()).expect("there is room");
     let connect = Connect {
         version: Version::V5,
         clean_start: true,
@@ -161,7 +174,7 @@ fn join(broker: &mut Broker<u32>, number: u32) -> ConnId {
     conn
 }
 
-fn subscribe(broker: &mut Broker<u32>, conn: ConnId, filter: &str, qos: QoS) {
+fn subscribe(broker: &mut Broker<Number>, conn: ConnId, filter: &str, qos: QoS) {
     let subscription = Subscription {
         filter: filter.parse().expect("a filter"),
         qos,
@@ -176,7 +189,7 @@ fn subscribe(broker: &mut Broker<u32>, conn: ConnId, filter: &str, qos: QoS) {
 }
 
 /// Plays the transport, and receivers that acknowledge at once.
-fn drain(broker: &mut Broker<u32>) {
+fn drain(broker: &mut Broker<Number>) {
     while let Some((conn, batch)) = broker.poll_transmit(Instant::default()) {
         broker.handle_sent(conn);
         for bytes in black_box(batch).buffers {

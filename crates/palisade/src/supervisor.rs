@@ -71,6 +71,8 @@ struct Process {
 
 /// How long a role may take until it stands; a large record takes a while to open.
 const START: Duration = Duration::from_secs(60);
+/// How long a role may take to say why it ends, when another has ended already.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// How long each role may take to end.
 const GATEWAY_END: Duration = Duration::from_secs(10);
 const CONTROL_END: Duration = Duration::from_secs(20);
@@ -222,11 +224,18 @@ impl Process {
     /// Waits for the role's report while the others live: it may be waiting for them.
     async fn report_beside(&mut self, others: [&mut Self; 2]) -> Result<Report, Failure> {
         let [one, other] = others;
-        tokio::select! {
+        let report = self.report();
+        tokio::pin!(report);
+        let ended = tokio::select! {
             biased;
-            report = self.report() => report,
-            _ = one.child.wait() => Err(one.why_ended().await),
-            _ = other.child.wait() => Err(other.why_ended().await),
+            report = &mut report => return report,
+            _ = one.child.wait() => one,
+            _ = other.child.wait() => other,
+        };
+        // Their links join them: it may have ended because this one does, which then says why.
+        match tokio::time::timeout(LAST_WORD, report).await {
+            Ok(Ok(failed @ Report::Failed { .. })) => Ok(failed),
+            Ok(_) | Err(_) => Err(ended.why_ended().await),
         }
     }
 

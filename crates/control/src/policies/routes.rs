@@ -8,6 +8,8 @@ use axum::extract::{Path, State};
 use identity::DeviceId;
 use policy::{Action, DecisionId, Effect, Namespaces, PolicySet, Request};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -158,7 +160,7 @@ async fn check(
     Json(body): Json<Proposal>,
 ) -> Answer<Checked> {
     let version = centre.rules.borrow().policy.version;
-    match compile(version.saturating_add(1), body.source, &body.namespaces) {
+    match compile(version.saturating_add(1), body.source, body.namespaces).await {
         Ok(rules) => {
             let warnings = rules.1.warnings().iter().map(problem_view).collect();
             Answer(Checked { ok: true, problems: Vec::new(), warnings })
@@ -172,18 +174,26 @@ fn problem_view(problem: &authority::Problem) -> ProblemView {
     ProblemView { line, column, text: problem.text.clone() }
 }
 
-fn compile(
+/// Compiles a policy. A large one takes half a second of a core: one at a time, and not on a thread
+/// that serves others.
+async fn compile(
     version: u64,
     source: String,
-    namespaces: &[NamespaceView],
+    namespaces: Vec<NamespaceView>,
 ) -> Result<(PolicySet, authority::Authority), Vec<ProblemView>> {
-    let namespaces = parse(namespaces)
-        .map_err(|error| vec![ProblemView { line: None, column: None, text: error.to_string() }])?;
-    let policy = PolicySet { version, source, namespaces };
-    let compiled = authority::Authority::compile(&policy);
-    let authority =
-        compiled.map_err(|problems| problems.iter().map(problem_view).collect::<Vec<_>>())?;
-    Ok((policy, authority))
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let general = |text: String| vec![ProblemView { line: None, column: None, text }];
+    let turn = ONE.acquire().await.map_err(|error| general(error.to_string()))?;
+    let compiling = move || {
+        let _turn = turn;
+        let namespaces = parse(&namespaces).map_err(|error| general(error.to_string()))?;
+        let policy = PolicySet { version, source, namespaces };
+        let compiled = authority::Authority::compile(&policy);
+        let authority =
+            compiled.map_err(|problems| problems.iter().map(problem_view).collect::<Vec<_>>())?;
+        Ok((policy, authority))
+    };
+    spawn_blocking(compiling).await.unwrap_or_else(|error| Err(general(error.to_string())))
 }
 
 fn parse(namespaces: &[NamespaceView]) -> Result<Namespaces, policy::namespace::NamespaceError> {
@@ -199,7 +209,8 @@ async fn change(
     Json(body): Json<Change>,
 ) -> Result<Answer<PolicyView>, Problem> {
     let next = body.expected_version.saturating_add(1);
-    let (policy, authority) = compile(next, body.source, &body.namespaces).map_err(|problems| {
+    let compiled = compile(next, body.source, body.namespaces).await;
+    let (policy, authority) = compiled.map_err(|problems| {
         let lines = problems.iter().map(|p| match p.line {
             Some(line) => format!("line {line}: {}", p.text),
             None => p.text.clone(),

@@ -250,6 +250,10 @@ impl Ask {
             "red" => (2, 2),
             _ => return Err(Problem::malformed("attention is `any`, `red` or `amber`")),
         };
+        if self.q.chars().count() > MAX_TEXT {
+            let text = format!("a text to look for has at most {MAX_TEXT} characters");
+            return Err(Problem::malformed(text));
+        }
         let known = ["", "connected", "away", "never"];
         if !known.contains(&self.connection.as_str()) {
             return Err(Problem::malformed("a connection is `connected`, `away` or `never`"));

@@ -9,7 +9,7 @@ use messaging::mqtt::{Reason, Version};
 use policy::{Cause, Delta, Observation, Refusal};
 use rustls::{HandshakeKind, NamedGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::rig::client::{TLS13, connect_packet, handshake, tls};
 use crate::rig::control::Manners;
@@ -236,6 +236,24 @@ async fn the_silent_take_no_turn_and_are_bounded() {
     });
     assert_eq!(found.await, Refusal::Overloaded);
     drop(silent);
+}
+
+#[tokio::test]
+async fn who_stalls_in_a_handshake_stalls_its_own_address() {
+    let limits = Limits { handshakes: 2, handshakes_per_address: 1, ..Limits::default() };
+    let mut rig = Rig::begin(House::new(), limits, Manners::default());
+    rig.ready().await;
+    let mut stalling = Vec::new();
+    for _ in 0..5 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(rig.address).await.unwrap();
+        stream.write_all(&[22]).await.unwrap();
+        stalling.push(stream);
+    }
+    let begun = std::time::Instant::now();
+    Client::connect(&rig, "pump-7", Version::V5).await.ping().await.unwrap();
+    assert!(begun.elapsed() < Limits::default().handshake_time / 2);
 }
 
 #[tokio::test]

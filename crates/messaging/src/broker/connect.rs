@@ -8,7 +8,7 @@ use super::ending::Chore;
 use super::message::Message;
 use super::session::{LastWill, Session};
 use super::slab::Key;
-use super::{Action, Broker, ConnId, Event, Guard, Ruling, Why};
+use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share, Why};
 use crate::mqtt::{
     Ack, ConnAck, ConnAckProperties, Connect, ConnectProperties, MAX_REMAINING, Packet, Reason,
     Version,
@@ -16,7 +16,7 @@ use crate::mqtt::{
 use crate::text::Text;
 use crate::time::Instant;
 
-impl<P: Clone> Broker<P> {
+impl<P: Clone + Holder> Broker<P> {
     pub(super) fn handle_connect<G: Guard<P>>(
         &mut self,
         key: Key,
@@ -50,7 +50,7 @@ impl<P: Clone> Broker<P> {
             return self.refuse(key, &connect, refusal, now);
         }
         let client_id = name.client_id.detach();
-        let waiting = self.take_over(key, &client_id, &connect, now);
+        let waiting = self.take_over(key, &principal, &client_id, &connect, now);
         let (session, resumed) = match waiting {
             Some(session) => (session, true),
             None if self.sessions.len() >= self.limits.sessions => {
@@ -63,6 +63,13 @@ impl<P: Clone> Broker<P> {
                     Refusal { reason: Reason::QuotaExceeded, text },
                     now,
                 );
+            }
+            None if !self.shares.take(principal.name(), Share::SESSION) => {
+                let text = Text::from_static(
+                    "this device has as many sessions as one may have; end some, or come again later",
+                );
+                let refusal = Refusal { reason: Reason::QuotaExceeded, text };
+                return self.refuse(key, &connect, refusal, now);
             }
             None => {
                 let session = Session::begin(principal.clone(), client_id.clone(), connect.version);
@@ -147,6 +154,7 @@ impl<P: Clone> Broker<P> {
     fn take_over(
         &mut self,
         by: Key,
+        principal: &P,
         client_id: &Text,
         connect: &Connect,
         now: Instant,
@@ -165,8 +173,9 @@ impl<P: Clone> Broker<P> {
             self.end(conn, Why::TakenOver, Some((Reason::SessionTakenOver, None)), now);
         }
         let held = self.sessions.get(session)?;
-        // What waits is encoded for the version that was spoken.
-        if connect.clean_start || held.version != connect.version {
+        // What waits is its holder's, and encoded for the version that was spoken.
+        let is_its_own = held.principal.name() == principal.name();
+        if connect.clean_start || held.version != connect.version || !is_its_own {
             self.end_session(session);
             return None;
         }

@@ -7,7 +7,9 @@ use super::connection::{Open, State, put};
 use super::message::Message;
 use super::session::{LastWill, Session};
 use super::slab::Key;
-use super::{Action, Broker, ConnId, Event, Guard, Ruling, Timer, Why, farewell, set_timer};
+use super::{
+    Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share, Timer, Why, farewell, set_timer,
+};
 use crate::mqtt::{Disconnect, QoS, Reason, Version};
 use crate::text::Text;
 use crate::time::Instant;
@@ -29,7 +31,7 @@ pub(super) struct Lost<P> {
     message: Message,
 }
 
-impl<P: Clone> Broker<P> {
+impl<P: Clone + Holder> Broker<P> {
     pub(super) fn handle_disconnect(
         &mut self,
         key: Key,
@@ -150,8 +152,12 @@ impl<P: Clone> Broker<P> {
             return;
         };
         for filter in &held.subscriptions {
-            self.trie.remove(filter, session.slot);
+            if self.trie.remove(filter, session.slot) {
+                let share = Share::of_subscription(filter.levels().count());
+                self.shares.give_back(held.principal.name(), share);
+            }
         }
+        self.shares.give_back(held.principal.name(), Share::SESSION);
         self.by_client.remove(&held.client_id);
         set_timer(&mut self.timers, Timer::Session(session), held.timer, None);
     }
@@ -203,7 +209,7 @@ impl<P: Clone> Broker<P> {
             return self.record(Event::Denied { conn: None, principal, client_id, action, reason });
         }
         if message.retain {
-            self.retain(&message, now);
+            self.retain(&principal, &message, now);
         }
         self.route(&message, None, guard, now);
         self.record(Event::WillPublished { principal, client_id, topic: message.topic });

@@ -3,6 +3,7 @@
 use core::num::NonZeroU16;
 use core::time::Duration;
 
+use super::share::Share;
 use crate::mqtt::PacketLimits;
 
 /// Every bound of a broker; whatever a peer can make grow has one here.
@@ -32,6 +33,8 @@ pub struct Limits {
     pub retained_messages: usize,
     /// The most bytes of retained messages.
     pub retained_bytes: usize,
+    /// The most of all these that one holder may have, over all of its sessions.
+    pub per_holder: Share,
     /// How many topics one step of a search for retained messages looks at.
     pub retained_steps: usize,
     /// The most messages that wait for one receiver.
@@ -68,6 +71,13 @@ impl Default for Limits {
             filter_levels: 1_000_000,
             retained_messages: 100_000,
             retained_bytes: 64 << 20,
+            per_holder: Share {
+                sessions: 64,
+                subscriptions: 4_000,
+                filter_levels: 20_000,
+                retained_messages: 2_000,
+                retained_bytes: 2 << 20,
+            },
             retained_steps: 256,
             queue_messages: 4_096,
             queue_bytes: 1 << 20,

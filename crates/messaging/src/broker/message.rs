@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::share::Share;
 use crate::mqtt::{
     Delivery, Packet, PacketId, Publish, PublishFrame, QoS, Side, SubscriptionId, Version, Will,
     decode, encode, encode_publish,
@@ -21,6 +22,20 @@ pub(super) struct Message {
     pub(super) properties: Option<Box<crate::mqtt::PublishProperties>>,
     pub(super) payload: Bytes,
     pub(super) expires: Option<Instant>,
+}
+
+/// A retained message.
+#[derive(Debug)]
+pub(super) struct Kept<P> {
+    pub(super) message: Message,
+    /// Who is charged with it: who published it last.
+    pub(super) principal: P,
+}
+
+impl<P> Kept<P> {
+    pub(super) fn share(&self) -> Share {
+        Share::of_retained(self.message.n_bytes())
+    }
 }
 
 impl Message {

@@ -16,6 +16,7 @@ mod limits;
 mod message;
 mod publish;
 mod session;
+mod share;
 mod slab;
 mod subscribe;
 mod transmit;
@@ -28,6 +29,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use event::{Action, Counters, Event, Sizes, Why};
 pub use guard::{Guard, Ruling};
 pub use limits::Limits;
+pub use share::{Holder, Share};
 pub use transmit::Batch;
 
 use crate::mqtt::{
@@ -39,8 +41,9 @@ use crate::time::Instant;
 use crate::topic::Topic;
 use connection::{Connection, State};
 use ending::Chore;
-use message::Message;
+use message::Kept;
 use session::Session;
+use share::Shares;
 use slab::{Key, Slab};
 
 /// A connection's name; it is never given to another one.
@@ -49,14 +52,15 @@ pub struct ConnId(Key);
 
 /// The broker of one gateway.
 #[derive(Debug)]
-pub struct Broker<P> {
+pub struct Broker<P: Holder> {
     limits: Limits,
     connections: Slab<Connection<P>>,
     sessions: Slab<Session<P>>,
     by_client: BTreeMap<Text, Key>,
     trie: Trie,
     matches: Matches,
-    retained: Retained<Message>,
+    retained: Retained<Kept<P>>,
+    shares: Shares<P::Name>,
     timers: BTreeSet<(Instant, Timer)>,
     /// Connections that may have something to transmit.
     ready: VecDeque<Key>,
@@ -84,7 +88,7 @@ pub struct OpenError {
     pub limit: usize,
 }
 
-impl<P: Clone> Broker<P> {
+impl<P: Clone + Holder> Broker<P> {
     /// Makes a broker without connections.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
@@ -95,6 +99,7 @@ impl<P: Clone> Broker<P> {
             trie: Trie::bounded(limits.subscriptions, limits.filter_levels),
             matches: Matches::default(),
             retained: Retained::bounded(limits.retained_messages, limits.retained_bytes),
+            shares: Shares::bounded(limits.per_holder),
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
             searching: VecDeque::new(),
@@ -215,7 +220,8 @@ impl<P: Clone> Broker<P> {
         self.settle(guard, now);
     }
 
-    /// Ends the sessions that wait for selected principals, with all that waits in them; no will is published.
+    /// Ends the sessions that wait for selected principals, with all that waits in them, and drops the messages that
+    /// were retained for them; no will is published.
     pub fn forget_where(&mut self, mut select: impl FnMut(&P) -> bool) {
         let selected: alloc::vec::Vec<Key> = self
             .sessions
@@ -225,6 +231,12 @@ impl<P: Clone> Broker<P> {
             .collect();
         for session in selected {
             self.remove_session(session);
+        }
+        let retained = self.retained.messages().filter(|kept| select(&kept.principal));
+        let topics: alloc::vec::Vec<Topic> =
+            retained.map(|kept| kept.message.topic.clone()).collect();
+        for topic in topics {
+            self.forget_retained(&topic);
         }
     }
 
@@ -253,7 +265,7 @@ impl<P: Clone> Broker<P> {
             match self.timers.pop_first() {
                 Some((_, Timer::Connection(key))) => self.handle_connection_timer(key, now),
                 Some((_, Timer::Session(key))) => self.handle_session_timer(key, now),
-                Some((_, Timer::Retained(topic))) => drop(self.retained.clear(&topic)),
+                Some((_, Timer::Retained(topic))) => self.forget_retained(&topic),
                 None => break,
             }
         }

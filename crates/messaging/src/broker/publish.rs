@@ -4,16 +4,17 @@ use alloc::vec::Vec;
 
 use super::connection::Open;
 use super::ending::Chore;
-use super::message::{Encodings, Form, Message, Outgoing};
+use super::message::{Encodings, Form, Kept, Message, Outgoing};
 use super::session::Stage;
 use super::slab::Key;
-use super::{Action, Broker, ConnId, Event, Guard, Ruling, Timer};
+use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Timer};
 use crate::mqtt::{Ack, Delivery, Packet, PacketId, Publish, QoS, Reason, SubscriptionId, Version};
 use crate::router::Interest;
 use crate::text::Text;
 use crate::time::Instant;
+use crate::topic::Topic;
 
-impl<P: Clone> Broker<P> {
+impl<P: Clone + Holder> Broker<P> {
     pub(super) fn handle_publish<G: Guard<P>>(
         &mut self,
         key: Key,
@@ -105,35 +106,71 @@ impl<P: Clone> Broker<P> {
             });
             return Some((Reason::NotAuthorized, reason));
         }
-        let is_retained = !message.retain || self.retain(message, now);
-        if !is_retained && message.qos != QoS::AtMostOnce && open.version == Version::V5 {
-            // Whoever can be told is told, and then nobody gets the message.
-            return Some((
-                Reason::QuotaExceeded,
-                Text::from_static("no more messages can be retained"),
-            ));
+        if message.retain {
+            let principal = held.principal.clone();
+            let is_retained = self.retain(&principal, message, now);
+            if !is_retained && message.qos != QoS::AtMostOnce && open.version == Version::V5 {
+                // Whoever can be told is told, and then nobody gets the message.
+                return Some((
+                    Reason::QuotaExceeded,
+                    Text::from_static("no more messages can be retained"),
+                ));
+            }
         }
         self.route(message, Some(open.session.slot), guard, now);
         None
     }
 
     /// Keeps or clears a topic's retained message; false if there is no room for it.
-    pub(super) fn retain(&mut self, message: &Message, now: Instant) -> bool {
-        let topic = &message.topic;
-        let earlier = self.retained.message(topic).and_then(|earlier| earlier.expires);
+    pub(super) fn retain(&mut self, principal: &P, message: &Message, now: Instant) -> bool {
         if message.payload.is_empty() {
-            self.retained.clear(topic); // MQTT-3.3.1-6
-        } else if self.retained.set(topic, message.detached(now), message.n_bytes()).is_err() {
-            self.counters.refused_retained += 1;
-            return false;
+            self.forget_retained(&message.topic); // MQTT-3.3.1-6
+            return true;
         }
-        if let Some(earlier) = earlier {
-            self.timers.remove(&(earlier, Timer::Retained(topic.clone())));
+        let kept = Kept { message: message.detached(now), principal: principal.clone() };
+        let is_kept = self.keep(kept);
+        self.counters.refused_retained += u64::from(!is_kept);
+        is_kept
+    }
+
+    fn keep(&mut self, kept: Kept<P>) -> bool {
+        let (name, share) = (kept.principal.name().clone(), kept.share());
+        let (topic, expires) = (kept.message.topic.clone(), kept.message.expires);
+        let earlier = self.retained.message(&topic).map(|earlier| {
+            (earlier.principal.name().clone(), earlier.share(), earlier.message.expires)
+        });
+        // The earlier one gives its place to this one.
+        if let Some((name, share, _)) = &earlier {
+            self.shares.give_back(name, *share);
         }
-        if let (Some(expires), false) = (message.expires, message.payload.is_empty()) {
-            self.timers.insert((expires, Timer::Retained(topic.detach())));
+        let is_granted = self.shares.take(&name, share);
+        if is_granted && self.retained.set(&topic, kept, share.retained_bytes).is_ok() {
+            if let Some((_, _, Some(expires))) = earlier {
+                self.timers.remove(&(expires, Timer::Retained(topic.clone())));
+            }
+            if let Some(expires) = expires {
+                self.timers.insert((expires, Timer::Retained(topic)));
+            }
+            return true;
         }
-        true
+        if is_granted {
+            self.shares.give_back(&name, share);
+        }
+        if let Some((name, share, _)) = &earlier {
+            // It was within the bounds a moment ago.
+            self.shares.take(name, *share);
+        }
+        false
+    }
+
+    /// Drops a topic's retained message.
+    pub(super) fn forget_retained(&mut self, topic: &Topic) {
+        if let Some(kept) = self.retained.clear(topic) {
+            self.shares.give_back(kept.principal.name(), kept.share());
+            if let Some(expires) = kept.message.expires {
+                self.timers.remove(&(expires, Timer::Retained(topic.clone())));
+            }
+        }
     }
 
     /// Puts a message into the queue of everyone who subscribed and may receive it.

@@ -4,7 +4,7 @@ use super::connection::Open;
 use super::message::Form;
 use super::session::Search;
 use super::slab::Key;
-use super::{Action, Broker, ConnId, Event, Guard, Ruling};
+use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share};
 use crate::mqtt::{
     AckProperties, Packet, QoS, Reason, RetainHandling, SubAck, Subscribe, Subscription,
     SubscriptionId, UnsubAck, Unsubscribe,
@@ -14,7 +14,7 @@ use crate::text::Text;
 use crate::time::Instant;
 use crate::topic::Filter;
 
-impl<P: Clone> Broker<P> {
+impl<P: Clone + Holder> Broker<P> {
     pub(super) fn handle_subscribe<G: Guard<P>>(
         &mut self,
         key: Key,
@@ -78,7 +78,15 @@ impl<P: Clone> Broker<P> {
         }
         let (no_local, retain_as_published) = (*no_local, *retain_as_published);
         let interest = Interest { qos: *qos, no_local, retain_as_published, id };
+        let share = Share::of_subscription(filter.levels().count());
+        let name = held.principal.name();
+        if !is_known && !self.shares.take(name, share) {
+            return Err(Refusal::of(Reason::QuotaExceeded));
+        }
         if self.trie.insert(filter, session.slot, interest).is_err() {
+            if !is_known {
+                self.shares.give_back(name, share);
+            }
             return Err(Refusal::of(Reason::QuotaExceeded));
         }
         let filter = filter.detach();
@@ -108,11 +116,17 @@ impl<P: Clone> Broker<P> {
     }
 
     fn unsubscribe(&mut self, session: Key, filter: &Filter) -> bool {
-        if let Some(held) = self.sessions.get_mut(session) {
-            held.subscriptions.remove(filter);
-            held.searches.retain(|search| search.cursor.filter() != filter);
+        let Some(held) = self.sessions.get_mut(session) else {
+            return false;
+        };
+        held.subscriptions.remove(filter);
+        held.searches.retain(|search| search.cursor.filter() != filter);
+        let was_there = self.trie.remove(filter, session.slot);
+        if was_there {
+            let share = Share::of_subscription(filter.levels().count());
+            self.shares.give_back(held.principal.name(), share);
         }
-        self.trie.remove(filter, session.slot)
+        was_there
     }
 
     /// Drops what the guard doesn't allow a session any more: subscriptions, and messages that wait.
@@ -169,7 +183,7 @@ impl<P: Clone> Broker<P> {
             };
             let interest = search.interest;
             let message = match self.retained.step(&mut search.cursor, &mut n_steps) {
-                Step::Found(message) => message,
+                Step::Found(kept) => &kept.message,
                 Step::Paused => return self.search_later(session),
                 Step::Ended => {
                     held.searches.pop_front();

@@ -285,6 +285,14 @@ impl Rig {
     }
 }
 
+impl Holder for String {
+    type Name = Self;
+
+    fn name(&self) -> &Self {
+        self
+    }
+}
+
 impl Guard<String> for Rules {
     fn connect(&mut self, _: &String, client_id: &Text, _: &Connect) -> Ruling {
         ruling(&self.connect, client_id)

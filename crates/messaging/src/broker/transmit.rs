@@ -8,7 +8,7 @@ use super::connection::{Open, State};
 use super::message::Outgoing;
 use super::session::Session;
 use super::slab::Key;
-use super::{Broker, ConnId, Counters};
+use super::{Broker, ConnId, Counters, Holder};
 use crate::mqtt::{PacketId, QoS};
 use crate::time::Instant;
 
@@ -29,7 +29,7 @@ impl Batch {
     }
 }
 
-impl<P: Clone> Broker<P> {
+impl<P: Clone + Holder> Broker<P> {
     /// Returns bytes for a connection whose transport takes some.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(ConnId, Batch)> {
         while let Some(key) = self.ready.pop_front() {

@@ -91,15 +91,16 @@ impl<M> Retained<M> {
         self.messages.get(&key_of(topic.as_bytes())).map(|held| &held.message)
     }
 
-    /// Forgets the topic's message; tells whether there was one.
-    pub fn clear(&mut self, topic: &Topic) -> bool {
-        match self.messages.remove(&key_of(topic.as_bytes())) {
-            Some(held) => {
-                self.n_bytes = self.n_bytes.saturating_sub(held.n_bytes);
-                true
-            }
-            None => false,
-        }
+    /// Gives every message, in the order of the topics.
+    pub fn messages(&self) -> impl Iterator<Item = &M> {
+        self.messages.values().map(|held| &held.message)
+    }
+
+    /// Takes the topic's message out, if there is one.
+    pub fn clear(&mut self, topic: &Topic) -> Option<M> {
+        let held = self.messages.remove(&key_of(topic.as_bytes()))?;
+        self.n_bytes = self.n_bytes.saturating_sub(held.n_bytes);
+        Some(held.message)
     }
 
     /// Takes steps until a message is found or `n_steps` are used up.

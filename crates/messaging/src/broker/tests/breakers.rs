@@ -276,6 +276,77 @@ fn subscriptions_sessions_connections_and_retained_messages_are_bounded() {
 }
 
 #[test]
+fn one_holder_cannot_take_what_all_share() {
+    let per_holder = Share {
+        sessions: 2,
+        subscriptions: 3,
+        filter_levels: 7,
+        retained_messages: 2,
+        retained_bytes: 1_000,
+    };
+    let mut rig = Rig::with(Limits { per_holder, ..Limits::default() });
+    let enter = |rig: &mut Rig, client_id: &str| {
+        let conn = rig.open("pump");
+        let connect = Connect { clean_start: true, ..connect(client_id, Version::V5) };
+        rig.send(conn, connected(connect));
+        match rig.receive(conn) {
+            Some(Packet::ConnAck(ack)) => (conn, ack.reason),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (one, _) = enter(&mut rig, "pump");
+    let (two, _) = enter(&mut rig, "pump/2");
+    assert_eq!(enter(&mut rig, "pump/3").1, Reason::QuotaExceeded);
+
+    let grant = |rig: &mut Rig, conn, filter| {
+        !rig.subscribe_with(conn, subscription(filter, QoS::AtMostOnce), None).reasons[0]
+            .is_failure()
+    };
+    assert!(grant(&mut rig, one, "a/b/c/d"));
+    assert!(!grant(&mut rig, two, "a/b/c/e"), "8 levels");
+    assert!(grant(&mut rig, two, "a"));
+    assert!(grant(&mut rig, two, "b"));
+    assert!(grant(&mut rig, two, "b"), "it is the same one");
+    assert!(!grant(&mut rig, two, "c"), "4 subscriptions");
+
+    let retain = |rig: &mut Rig, conn, topic, payload: &str| {
+        rig.send(conn, Packet::Publish(Publish { retain: true, ..sure(1, topic, payload) }));
+        match rig.receive(conn) {
+            Some(Packet::PubAck(ack)) => ack.reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let large = "x".repeat(1_000);
+    assert_eq!(retain(&mut rig, one, "r/1", "x"), Reason::Success);
+    assert_eq!(retain(&mut rig, one, "r/1", &large), Reason::QuotaExceeded);
+    assert_eq!(retain(&mut rig, one, "r/2", "x"), Reason::Success);
+    assert_eq!(retain(&mut rig, two, "r/3", "x"), Reason::QuotaExceeded);
+    assert_eq!(retain(&mut rig, two, "r/1", ""), Reason::Success);
+    assert_eq!(retain(&mut rig, two, "r/3", "x"), Reason::Success);
+
+    // Another one has a share of its own, and takes over what it writes upon.
+    let other = rig.join("other", Version::V5);
+    assert_eq!(retain(&mut rig, other, "r/2", "y"), Reason::Success);
+    assert_eq!(retain(&mut rig, other, "r/4", "y"), Reason::Success);
+    assert_eq!(retain(&mut rig, one, "r/5", "x"), Reason::Success);
+    assert!(grant(&mut rig, other, "a/b/c"));
+}
+
+#[test]
+fn nothing_is_left_of_who_is_forgotten() {
+    let mut rig = Rig::new();
+    let (pump, other) = (rig.join("pump", Version::V5), rig.join("other", Version::V5));
+    for (conn, topic) in [(pump, "r/1"), (pump, "r/2"), (other, "r/3")] {
+        rig.send(conn, Packet::Publish(Publish { retain: true, ..message(topic, "x") }));
+    }
+    rig.subscribe_with(pump, subscription("a", QoS::AtMostOnce), None);
+    rig.cut(pump);
+    rig.broker.forget_where(|principal| principal == "pump");
+    assert_eq!(rig.broker.shares.taken().keys().collect::<Vec<_>>(), ["other"]);
+    assert_eq!(rig.broker.sizes().retained, 1);
+}
+
+#[test]
 fn messages_of_qos_2_that_are_never_released_are_bounded() {
     let mut rig = Rig::new();
     let pump = rig.join("pump", Version::V5);

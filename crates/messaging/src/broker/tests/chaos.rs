@@ -53,6 +53,13 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
         broker.sessions.iter().map(|(_, session)| session.subscriptions.len()).sum();
     prop_assert_eq!(broker.trie.len(), n_subscriptions);
     prop_assert_eq!(broker.by_client.len(), broker.sessions.len());
+    let of_sessions = broker.sessions.iter().flat_map(|(_, session)| {
+        let filters = session.subscriptions.iter();
+        let shares = filters.map(|filter| Share::of_subscription(filter.levels().count()));
+        shares.chain([Share::SESSION]).map(|share| (session.principal.clone(), share))
+    });
+    let of_retained = broker.retained.messages().map(|kept| (kept.principal.clone(), kept.share()));
+    prop_assert_eq!(broker.shares.taken(), &Shares::sum(of_sessions.chain(of_retained)));
     prop_assert!(broker.chores.is_empty());
     prop_assert!(broker.ready.is_empty());
     for (key, session) in broker.sessions.iter() {

@@ -180,10 +180,10 @@ fn retain_options_are_followed() {
 fn thousands_of_retained_messages_come_in_steps_and_all() {
     let limits = Limits { queue_messages: 50, retained_steps: 7, ..Limits::default() };
     let mut rig = Rig::with(limits);
-    let pump = rig.join("pump", Version::V5);
+    let pumps = ["pump-1", "pump-2"].map(|pump| rig.join(pump, Version::V5));
     for number in 0..3_000 {
         rig.send(
-            pump,
+            pumps[number % 2],
             Packet::Publish(Publish {
                 retain: true,
                 ..message(&alloc::format!("a/{number}"), "x")
