@@ -13,7 +13,7 @@ struct Scene {
     listener: TcpListener,
 }
 
-const REFUSED: [&str; 13] = [
+const REFUSED: [&str; 16] = [
     "custody-key",
     "custody-folder",
     "master-key",
@@ -27,6 +27,9 @@ const REFUSED: [&str; 13] = [
     "memory",
     "steal",
     "signal",
+    "open-up",
+    "touch",
+    "limit",
 ];
 
 #[test]

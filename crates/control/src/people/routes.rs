@@ -396,7 +396,11 @@ async fn invite(
     let now = centre.now();
     let text = secret("", &centre.random()?);
     let (link, expires) = (digest(&text), now.plus(LINK));
-    if store::operator(c, name).await?.is_some() {
+    if let Some(known) = store::operator(c, name).await? {
+        let can_sign_in = known.password.is_some();
+        if can_sign_in && known.role == Role::Administrator && role != Role::Administrator {
+            another_administrator(c, name).await?;
+        }
         let sql = "update operator set role = $1, link = $2, link_expires = $3 where name = $4";
         c.execute(sql, params![role.as_str(), link, expires, name]).await?;
     } else {
@@ -431,6 +435,16 @@ pub(crate) async fn administrator_link(
     Ok(Some(link))
 }
 
+/// Sees to it that an administrator who may go or become less is not the last who can sign in.
+async fn another_administrator(c: &mut Connection<'_>, than: &str) -> Result<(), Problem> {
+    let others = "select name from operator where role = 'administrator' and password is not null \
+                  and name <> $1 limit 1";
+    match c.row(others, params![than]).await? {
+        Some(_) => Ok(()),
+        None => Err(Problem::conflict("this is the last administrator; add another first")),
+    }
+}
+
 /// Removes an operator and forgets the name: the record keeps that somebody acted, not who.
 #[utoipa::path(delete, path = "/v1/operators/{name}", tag = "people",
     params(("name" = String, Path)), responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
@@ -442,12 +456,10 @@ async fn remove_operator(
     let now = centre.now();
     let mut write = centre.store.write().await?;
     let mut c = write.connection();
-    let others = "select name from operator where role = 'administrator' and password is not null and name <> $1 limit 1";
-    let others = c.row(others, params![&name]).await?.is_some();
     let found = store::operator(&mut c, &name).await?;
     let found = found.ok_or_else(|| Problem::not_found("operator", &name))?;
-    if found.role == Role::Administrator && !others {
-        return Err(Problem::conflict("this is the last administrator; add another first"));
+    if found.role == Role::Administrator {
+        another_administrator(&mut c, &name).await?;
     }
     store::forget_operator(&mut c, &name).await?;
     centre

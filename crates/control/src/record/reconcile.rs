@@ -41,6 +41,14 @@ pub(crate) enum ReconcileError {
         /// How many the store knows of.
         known: u64,
     },
+    /// The store is not the one that the record was written from.
+    #[error(
+        "the record holds `{found}` events, and the store knows of none: its file is gone or it is another one; restore both from one backup"
+    )]
+    Strange {
+        /// How many there are.
+        found: u64,
+    },
     /// The work was cut off.
     #[error("reading the record was cut off")]
     CutOff,
@@ -111,10 +119,13 @@ pub(crate) async fn reconcile(
                 waiting.remove(&seq);
                 let strike = "delete from outbox where seq = $1";
                 c.execute(strike, params![seq]).await?;
-            } else if known.is_some() {
+            } else {
                 unknown.take(event);
             }
         }
+    }
+    if known.is_none() && restored.is_none() && unknown.n_events > 0 {
+        return Err(ReconcileError::Strange { found: n_events });
     }
     let is_older = restored.is_some() || unknown.n_events > 0;
     if is_older {

@@ -204,6 +204,9 @@ async fn a_forgotten_person_is_gone_from_the_record_which_stays_whole() {
         assert!(!events.contains("\"ana\"") && !events.contains("ana "), "{events}");
         let last = rig.local(Method::DELETE, "/v1/operators/admin", Value::Null).await;
         assert_eq!(last.status, StatusCode::CONFLICT, "the last administrator stays");
+        let less = json!({"name": "admin", "role": "viewer"});
+        let less = rig.local(Method::POST, "/v1/operators", less).await;
+        assert_eq!(less.status, StatusCode::CONFLICT, "and stays one");
     })
     .await;
 }

@@ -88,6 +88,22 @@ async fn a_revocation_that_only_the_record_knows_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_knows_nothing_of_the_record_is_not_gone_on_with() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        rig.add("pump-7").await;
+        rig.settle().await;
+        let mut write = rig.centre.store.write().await.unwrap();
+        let forget = "delete from meta where name = 'recorded'";
+        write.connection().execute(forget, params![]).await.unwrap();
+        write.commit().await.unwrap();
+        let refused = start_again(&rig, None).await.unwrap_err();
+        assert!(refused.contains("the store knows of none"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_certificate_that_came_after_the_revocation_stays() {
     on_both(async |store| {
         let rig = rig(store).await;

@@ -72,7 +72,7 @@ impl Default for Limits {
             retained_messages: 100_000,
             retained_bytes: 64 << 20,
             per_holder: Share {
-                sessions: 64,
+                sessions: 16,
                 subscriptions: 4_000,
                 filter_levels: 20_000,
                 retained_messages: 2_000,

@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps};
+use rustix::process::{Resource, Rlimit};
 
 use crate::exit::{Exit, Failure};
 use crate::folder::Folder;
@@ -70,7 +72,15 @@ enum Attempt {
     Steal,
     /// Signal a process
     Signal,
+    /// Open the master key to everybody
+    OpenUp,
+    /// Set back the time of the master key
+    Touch,
+    /// Let a process have fewer files
+    Limit,
 }
+
+const OLD: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Enters the sandbox and tries; ends with 0 if the try worked and with 3 if it was refused.
 pub(crate) fn run(probe: &Probe) -> Result<Exit, Failure> {
@@ -113,6 +123,16 @@ fn attempt(probe: &Probe, folder: &Folder) -> io::Result<()> {
             Ok(pidfd_getfd(&process, 0, PidfdGetfdFlags::empty()).map(|_| ())?)
         }
         Attempt::Signal => Ok(rustix::process::kill_process(pid?, rustix::process::Signal::WINCH)?),
+        Attempt::OpenUp => Ok(rustix::fs::chmod(folder.master_key(), Mode::from_raw_mode(0o644))?),
+        Attempt::Touch => {
+            let long_ago = Timestamps { last_access: OLD, last_modification: OLD };
+            let flags = AtFlags::empty();
+            Ok(rustix::fs::utimensat(CWD, folder.master_key(), &long_ago, flags)?)
+        }
+        Attempt::Limit => {
+            let few = Rlimit { current: Some(64), maximum: Some(64) };
+            Ok(rustix::process::prlimit(Some(pid?), Resource::Nofile, few).map(|_| ())?)
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn filters(role: Role, resolves: bool) -> Result<[BpfProgram; 2], sec
     let mut passing: BTreeMap<_, _> =
         COMMON.iter().chain(OLD_NAMES).map(|call| (*call, Vec::new())).collect();
     passing.insert(libc::SYS_ioctl, ioctls()?);
+    passing.insert(libc::SYS_prlimit64, own_limits()?);
     let more: &[&[c_long]] = match role {
         Role::Custody => &[],
         Role::Control if resolves => &[SERVER, OUTBOUND],
@@ -46,6 +47,13 @@ fn ioctls() -> Result<Vec<SeccompRule>, seccompiler::Error> {
         Ok(SeccompRule::new(vec![condition])?)
     };
     requests.into_iter().map(rule).collect()
+}
+
+/// Asking for limits of its own; setting any, or asking for another process's, is not needed.
+fn own_limits() -> Result<Vec<SeccompRule>, seccompiler::Error> {
+    let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?;
+    let set_none = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+    Ok(vec![SeccompRule::new(vec![own, set_none])?])
 }
 
 /// Calls that no role ever makes, and an intruder would like to.
@@ -95,7 +103,31 @@ const NEVER: &[c_long] = &[
     libc::SYS_quotactl,
     libc::SYS_syslog,
     libc::SYS_acct,
+    // Landlock does not ask who may change a file's mode, owner or times by its path.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    libc::SYS_fchmodat,
+    SYS_FCHMODAT2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
 ];
+
+/// The same number on every architecture.
+const SYS_FCHMODAT2: c_long = 452;
 
 /// Files, memory, time, and talking over what is open already.
 const COMMON: &[c_long] = &[
@@ -120,7 +152,6 @@ const COMMON: &[c_long] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_sync_file_range,
-    libc::SYS_truncate,
     libc::SYS_ftruncate,
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
@@ -133,9 +164,6 @@ const COMMON: &[c_long] = &[
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_fchown,
-    libc::SYS_utimensat,
     libc::SYS_umask,
     libc::SYS_getcwd,
     libc::SYS_copy_file_range,
@@ -185,7 +213,6 @@ const COMMON: &[c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
     libc::SYS_prctl,
-    libc::SYS_prlimit64,
     libc::SYS_ppoll,
     libc::SYS_dup,
     libc::SYS_dup3,
@@ -233,7 +260,6 @@ const OLD_NAMES: &[c_long] = &[
     libc::SYS_rename,
     libc::SYS_renameat,
     libc::SYS_readlink,
-    libc::SYS_chmod,
     libc::SYS_poll,
     libc::SYS_time,
     libc::SYS_getrlimit,
