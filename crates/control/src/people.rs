@@ -9,6 +9,7 @@ mod store;
 
 pub(crate) use access::{
     Address, AsAdministrator, AsOperator, AsViewer, FromHere, Local, Principal, Remote, Role,
+    Watcher,
 };
 pub(crate) use guesses::Guesses;
 pub(crate) use keys::{Keyring, load_keys};

@@ -189,6 +189,9 @@ impl Folder {
     }
 
     /// Makes the folder: `fill` writes into a folder beside it, which then takes its name at once.
+    /// Where the folder stands there already and is empty, a mount point perhaps or made by a service
+    /// manager, the new one is made inside it and moved entry by entry (`finish_move`): no key is
+    /// ever written to another disk.
     ///
     /// A run that is cut off anywhere leaves either nothing of that name or all of it.
     pub(crate) fn create<E: From<FolderError>>(
@@ -203,8 +206,6 @@ impl Folder {
         };
         fs::create_dir_all(parent).map_err(unwritable)?;
         let beside = parent.join(format!(".{name}.new-{}", std::process::id()));
-        // A mount point or a folder that a service manager made cannot be replaced: there the new
-        // folder is made inside, and moved entry by entry (`finish_move`).
         let inside = self.path.join(STAGING);
         let exists = self.path.is_dir();
         let _guard = exists.then(|| self.guard()).transpose()?;
@@ -215,14 +216,8 @@ impl Folder {
             fs::remove_dir_all(&inside).map_err(unwritable)?;
         }
         remove_abandoned(parent, name);
-        let staging = match make_private(&beside) {
-            Ok(()) => beside,
-            Err(_) if exists => {
-                make_private(&inside).map_err(unwritable)?;
-                inside.clone()
-            }
-            Err(source) => return Err(unwritable(source).into()),
-        };
+        let staging = if exists { inside } else { beside };
+        make_private(&staging).map_err(unwritable)?;
         let _working = work_in(&staging).map_err(unwritable)?;
         let made = self.fill_and_take(&staging, parent, exists, fill);
         if made.is_err() {
@@ -245,17 +240,11 @@ impl Folder {
         fill(&folder)?;
         write_private(&folder.version(), format!("{VERSION}\n").as_bytes()).map_err(unwritable)?;
         sync_tree(staging).map_err(unwritable)?;
-        if staging.parent() == Some(parent) {
-            match fs::rename(staging, &self.path) {
-                Ok(()) => return Ok(sync_folder(parent).map_err(unwritable)?),
-                Err(source) if !exists => return Err(unwritable(source).into()),
-                // The empty folder that stands there may be a mount point: move inside it.
-                Err(_) => {}
-            }
-            let inside = self.path.join(STAGING);
-            fs::rename(staging, &inside).map_err(unwritable)?;
+        if !exists {
+            fs::rename(staging, &self.path).map_err(unwritable)?;
+            return Ok(sync_folder(parent).map_err(unwritable)?);
         }
-        fs::rename(self.path.join(STAGING), self.path.join(MOVING)).map_err(unwritable)?;
+        fs::rename(staging, self.path.join(MOVING)).map_err(unwritable)?;
         sync_folder(&self.path).map_err(unwritable)?;
         fs::set_permissions(&self.path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
             .map_err(unwritable)?;

@@ -131,28 +131,82 @@ extractor!(AsOperator, Role::Operator);
 extractor!(AsAdministrator, Role::Administrator);
 
 async fn principal(parts: &Parts, centre: &Centre) -> Result<Principal, Problem> {
-    if parts.extensions.get::<Local>().is_some() {
-        let actor = Actor::Operator("local".to_owned());
-        return Ok(Principal { actor, role: Role::Administrator, session: None });
+    Credential::of(parts)?.principal(centre).await
+}
+
+/// What a caller shows for itself.
+enum Credential {
+    Local,
+    Token { digest: Vec<u8> },
+    Session { digest: Vec<u8> },
+}
+
+impl Credential {
+    fn of(parts: &Parts) -> Result<Self, Problem> {
+        if parts.extensions.get::<Local>().is_some() {
+            return Ok(Self::Local);
+        }
+        if let Some(token) = bearer(&parts.headers) {
+            return Ok(Self::Token { digest: digest(token) });
+        }
+        let Some(cookie) = cookie(&parts.headers) else {
+            return Err(Problem::unauthenticated("nobody is signed in; sign in or send a token"));
+        };
+        same_origin(parts)?;
+        Ok(Self::Session { digest: digest(cookie) })
     }
-    let now = centre.now();
-    let mut read = centre.store.read().await?;
-    if let Some(token) = bearer(&parts.headers) {
-        let found = store::token(&mut read.connection(), &digest(token), now).await?;
-        let (name, role) = found.ok_or_else(|| {
-            Problem::unauthenticated("the token is not known or has expired; make a new one")
-        })?;
-        return Ok(Principal { actor: Actor::Token(name), role, session: None });
+
+    /// Looks up whose it is now.
+    async fn principal(&self, centre: &Centre) -> Result<Principal, Problem> {
+        let now = centre.now();
+        match self {
+            Self::Local => {
+                let actor = Actor::Operator("local".to_owned());
+                Ok(Principal { actor, role: Role::Administrator, session: None })
+            }
+            Self::Token { digest } => {
+                let mut read = centre.store.read().await?;
+                let found = store::token(&mut read.connection(), digest, now).await?;
+                let (name, role) = found.ok_or_else(|| {
+                    Problem::unauthenticated(
+                        "the token is not known or has expired; make a new one",
+                    )
+                })?;
+                Ok(Principal { actor: Actor::Token(name), role, session: None })
+            }
+            Self::Session { digest } => {
+                let mut read = centre.store.read().await?;
+                let found = store::session(&mut read.connection(), digest, now).await?;
+                let (name, role, _) = found.ok_or_else(|| {
+                    Problem::unauthenticated("the session has ended; sign in again")
+                })?;
+                let session = Some(digest.clone());
+                Ok(Principal { actor: Actor::Operator(name), role, session })
+            }
+        }
     }
-    let Some(cookie) = cookie(&parts.headers) else {
-        return Err(Problem::unauthenticated("nobody is signed in; sign in or send a token"));
-    };
-    same_origin(parts)?;
-    let digest = digest(cookie);
-    let found = store::session(&mut read.connection(), &digest, now).await?;
-    let (name, role, _) =
-        found.ok_or_else(|| Problem::unauthenticated("the session has ended; sign in again"))?;
-    Ok(Principal { actor: Actor::Operator(name), role, session: Some(digest) })
+}
+
+/// A caller that may see, and whose answer lasts longer than a moment: it is asked for again and
+/// again whether it still may.
+pub(crate) struct Watcher(Credential);
+
+impl Watcher {
+    /// Tells whether the caller may still see.
+    pub(crate) async fn may_watch(&self, centre: &Centre) -> bool {
+        let principal = self.0.principal(centre).await;
+        principal.and_then(|principal| principal.at_least(Role::Viewer)).is_ok()
+    }
+}
+
+impl FromRequestParts<Arc<Centre>> for Watcher {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, centre: &Arc<Centre>) -> Result<Self, Problem> {
+        let credential = Credential::of(parts)?;
+        credential.principal(centre).await?.at_least(Role::Viewer)?;
+        Ok(Self(credential))
+    }
 }
 
 /// A browser says by itself from where a request comes; without that word, a cookie alone changes

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use journal::{Record, RecordError};
 use ledger::Event;
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::sync::{Mutex, Notify, broadcast, oneshot};
 use tracing::{error, warn};
 
 use super::reconcile::{numbered, set_recorded};
@@ -23,6 +23,8 @@ pub(crate) struct Recorder {
     drained: Arc<Notify>,
     /// Set when the store is about to close.
     ended: Arc<AtomicBool>,
+    /// Held by the one who has a checkpoint signed: a second would prove from what the first left.
+    signing: Arc<Mutex<()>>,
     live: broadcast::Sender<Live>,
 }
 
@@ -44,7 +46,8 @@ pub(crate) fn start(
     live: broadcast::Sender<Live>,
 ) -> Recorder {
     let (outbox, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let recorder = Recorder { record, outbox, drained, ended: Arc::default(), live };
+    let recorder =
+        Recorder { record, outbox, drained, ended: Arc::default(), signing: Arc::default(), live };
     recorder.outbox.notify_one();
     tokio::spawn(drain(recorder.clone(), store));
     tokio::spawn(sign_checkpoints(recorder.clone(), custody));
@@ -212,6 +215,7 @@ impl Recorder {
 /// The proof leads from what custody signed last, which after a crash may be one checkpoint
 /// further than what was stored here.
 async fn sign_checkpoint(recorder: &Recorder, custody: &Custody) -> Result<Option<String>, String> {
+    let _alone = recorder.signing.lock().await;
     let Some(pending) = blocking(recorder, |record| record.pending_checkpoint()).await? else {
         return Ok(None);
     };

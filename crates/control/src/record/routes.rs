@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use futures_util::future::ready;
 use futures_util::{Stream, StreamExt as _, stream};
 use identity::Time;
 use journal::{Entry, Record, RecordError};
@@ -24,7 +25,7 @@ use crate::body::Query;
 use crate::centre::Centre;
 use crate::fuzz::{self, Read};
 use crate::live::Live;
-use crate::people::{AsViewer, FORGOTTEN};
+use crate::people::{AsViewer, FORGOTTEN, Watcher};
 use crate::problem::Problem;
 use crate::registry::view;
 
@@ -223,20 +224,24 @@ fn tell(centre: &Centre, index: u64, event: &ledger::Event) -> Event {
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 async fn stream(
     State(centre): State<Arc<Centre>>,
-    AsViewer(_who): AsViewer,
+    watcher: Watcher,
 ) -> Sse<impl Stream<Item = Result<Message, Infallible>>> {
     let receiver: broadcast::Receiver<Live> = centre.live.subscribe();
+    let watcher = Arc::new(watcher);
     let batches = BroadcastStream::new(receiver).then(move |live| {
-        let centre = Arc::clone(&centre);
+        let (centre, watcher) = (Arc::clone(&centre), Arc::clone(&watcher));
         async move {
             match live {
-                Ok(live) => messages(&centre, live).await,
+                // Who was signed out or whose token was revoked hears nothing more.
+                _ if !watcher.may_watch(&centre).await => None,
+                Ok(live) => Some(messages(&centre, live).await),
                 // The watcher was too slow: it reads everything anew.
-                Err(_) => vec![Message::default().event("lagged").data("{}")],
+                Err(_) => Some(vec![Message::default().event("lagged").data("{}")]),
             }
         }
     });
-    let single = batches.flat_map(|batch| stream::iter(batch.into_iter().map(Ok)));
+    let batches = batches.take_while(|batch| ready(batch.is_some()));
+    let single = batches.flat_map(|batch| stream::iter(batch.unwrap_or_default()).map(Ok));
     Sse::new(single).keep_alive(KeepAlive::default())
 }
 

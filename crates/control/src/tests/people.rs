@@ -228,3 +228,34 @@ async fn one_address_cannot_ask_without_end() {
     assert_eq!(ask("192.0.2.8").await, StatusCode::OK);
     assert_eq!(ask("127.0.0.1").await, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn whose_token_is_revoked_hears_nothing_more() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        let body = json!({"name": "screen", "role": "viewer", "expires_in_days": 1});
+        let token = rig.post("/v1/tokens", body).await.body;
+        let mut asked = request(Method::GET, "/v1/events/stream", Value::Null);
+        let bearer = format!("Bearer {}", token["text"].as_str().unwrap());
+        asked.headers_mut().insert(header::AUTHORIZATION, bearer.parse().unwrap());
+        let answer = rig.router.clone().oneshot(asked).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let mut body = answer.into_body();
+        rig.add("pump-7").await;
+        let heard = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(!heard.is_empty());
+
+        let list = rig.get("/v1/tokens").await;
+        let id = list["items"][0]["id"].to_string();
+        let path = format!("/v1/tokens/{}", id.trim_matches('"'));
+        let gone = rig.local(Method::DELETE, &path, Value::Null).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT);
+        rig.add("pump-8").await;
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            rest.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        }
+        assert!(!String::from_utf8_lossy(&rest).contains("pump-8"));
+    })
+    .await;
+}

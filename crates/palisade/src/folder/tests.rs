@@ -80,6 +80,20 @@ fn an_empty_folder_is_taken_over_with_its_configuration() {
 }
 
 #[test]
+fn nothing_is_written_beside_a_folder_that_stands_there() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::at(place.path().join("data"));
+    fs::create_dir(folder.path()).unwrap();
+    let look = |new: &Folder| {
+        assert!(new.path().starts_with(folder.path()));
+        assert_eq!(names(place.path()), ["data"]);
+        fill(new)
+    };
+    folder.create(look).unwrap();
+    assert_eq!(folder.inspect().unwrap(), State::Made);
+}
+
+#[test]
 fn a_move_that_was_cut_off_is_finished_by_the_next_run() {
     let (_place, folder) = made();
     let moving = folder.path().join(MOVING);
