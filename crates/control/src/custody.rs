@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use identity::certificate::CertificateError;
+use identity::chain::{Anchor, Chain, ChainError, Usage};
 use identity::issue::{Intent, IssueError, Issuer};
 use identity::{Certificate, Holder, PublicKey, Serial, Signer, Time};
 use journal::vault::{SealingKey, SecureRandom, VaultError};
@@ -203,7 +204,7 @@ impl Custodian {
         let verifier = VerifierKey::new(&origin, record.public_key())
             .map_err(|_| CustodyError::Key("the record's key has no verifier form"))?;
         let common_name = certificate.subject().strip_prefix("CN=").unwrap_or_default().to_owned();
-        Ok(Self {
+        let custodian = Self {
             issuer: Issuer { common_name, key: issuing.public_key().clone() },
             authorities: Authorities {
                 root: root.into(),
@@ -218,7 +219,32 @@ impl Custodian {
             origin,
             signed: signed(folder)?,
             folder: folder.to_owned(),
-        })
+        };
+        custodian.check()?;
+        Ok(custodian)
+    }
+
+    /// Sees whether what it would issue is believed under its root: that a certificate of its own is
+    /// damaged is found at the start, and not by devices.
+    fn check(&self) -> Result<(), CustodyError> {
+        let at = self.certificate.not_before();
+        let name = "palisade";
+        let intent = Intent {
+            serial: Serial::from_random([1; 20]),
+            holder: Holder::Device(name.parse().map_err(|_| CustodyError::Damaged(ISSUING))?),
+            common_name: name.to_owned(),
+            key: self.issuer.key.clone(),
+            not_before: at,
+            not_after: at.plus(BACKDATING),
+        };
+        let leaf = intent.build(&self.issuer)?.sign(&self.issuing)?;
+        let damaged = |_: ChainError| CustodyError::Damaged(ISSUING);
+        let root = Anchor::trust(&self.authorities.root).map_err(damaged)?;
+        let chain = Chain::parse([leaf.as_slice(), &self.authorities.issuing]).map_err(damaged)?;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let algorithms = provider.signature_verification_algorithms.all;
+        let verified = chain.verify(&[root], |_| false, Usage::Client, at, algorithms);
+        verified.map(|_| ()).map_err(damaged)
     }
 
     /// Lends what is public of the keys.

@@ -51,6 +51,29 @@ fn authorities_backdated_and_overlong_certificates_are_refused() {
 }
 
 #[test]
+fn a_damaged_certificate_of_an_authority_is_found_at_the_start() {
+    for name in [ROOT, ISSUING] {
+        let rig = rig();
+        let path = rig.folder.path().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        // In the key of the root, and in the signature under the issuing authority.
+        let place = if name == ROOT { find(&whole, rig.root_key()) } else { whole.len() - 1 };
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1;
+        std::fs::write(&path, damaged).unwrap();
+        let setup =
+            Setup { folder: rig.folder.path().into(), secret: rig.secret.clone(), link: link() };
+        assert!(load(&setup).is_err(), "{name}");
+        std::fs::write(&path, whole).unwrap();
+        assert!(load(&setup).is_ok());
+    }
+}
+
+fn find(bytes: &[u8], part: Vec<u8>) -> usize {
+    bytes.windows(part.len()).position(|window| window == part).unwrap() + part.len() - 1
+}
+
+#[test]
 fn a_standing_is_decoded_before_it_is_signed() {
     let rig = rig();
     let mut custodian = rig.custodian();
@@ -178,6 +201,10 @@ fn rig_of(now: Time) -> Rig {
 }
 
 impl Rig {
+    fn root_key(&self) -> Vec<u8> {
+        Certificate::parse(&self.authorities.root).unwrap().key().raw().to_vec()
+    }
+
     fn custodian(&self) -> Custodian {
         let setup =
             Setup { folder: self.folder.path().into(), secret: self.secret.clone(), link: link() };

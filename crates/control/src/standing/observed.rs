@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use identity::stage::Step;
 use identity::{DeviceId, Time};
-use policy::{DecisionId, Effect, Ending, Observation, Request};
+use policy::{Effect, Ending, Observation, Request};
 
 use crate::centre::Centre;
 use crate::policies;
@@ -178,6 +178,8 @@ async fn denied(
     let rules = Arc::clone(&centre.rules.borrow());
     let request =
         standing.as_ref().map(|standing| Request::of(standing, *action, topic.as_deref()));
+    // What is counted without its topic, because there were too many, cannot be explained one by one.
+    let is_kept = matches!(request, Some(Ok(_)));
     if let Some(Ok(request)) = request {
         let mut explained = policies::explain(&rules.authority, &request, id);
         // The gateway's word stands: the registry may have moved on since it decided.
@@ -194,21 +196,13 @@ async fn denied(
     let draft = Draft::new("access.denied", &actor).on_device(id).with("action", action.as_str());
     let draft = draft.with("topic", topic.as_deref().unwrap_or("")).with("reason", cause.text());
     centre.note(c, draft.deciding(*decision).times(*count), *last).await?;
-    alert(c, id, *decision, action.as_str(), topic.as_deref(), *count, *last).await
-}
-
-async fn alert(
-    c: &mut Connection<'_>,
-    id: &DeviceId,
-    decision: DecisionId,
-    action: &str,
-    topic: Option<&str>,
-    count: u64,
-    at: Time,
-) -> Result<(), Problem> {
-    let on = topic.map(|topic| format!(" {topic}")).unwrap_or_default();
-    let message = format!("it was denied to {action}{on}; ask why with {decision}");
-    let n = i64::try_from(count).unwrap_or(i64::MAX);
-    attention::raise(c, id, attention::DENIED, Severity::Amber, &message, n, at).await?;
+    let on = topic.as_ref().map(|topic| format!(" {topic}")).unwrap_or_default();
+    let why = match is_kept {
+        true => format!("; ask why with {decision}"),
+        false => format!(": {}", cause.text()),
+    };
+    let message = format!("it was denied to {}{on}{why}", action.as_str());
+    let n = i64::try_from(*count).unwrap_or(i64::MAX);
+    attention::raise(c, id, attention::DENIED, Severity::Amber, &message, n, *last).await?;
     Ok(())
 }

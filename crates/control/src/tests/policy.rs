@@ -1,5 +1,7 @@
 //! Policy: its versions, its check, and why.
 
+use ::policy::{Action, Cause, Epoch, Excerpt, Observation};
+
 use super::*;
 
 #[tokio::test]
@@ -88,6 +90,40 @@ async fn an_unknown_decision_is_not_found_and_a_malformed_one_is_refused() {
         assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{unknown:?}");
         let malformed = rig.local(Method::GET, "/v1/decisions/d-1", Value::Null).await;
         assert_eq!(malformed.status, StatusCode::BAD_REQUEST);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_alert_names_a_decision_only_if_it_is_kept() {
+    on_both(async |store| {
+        let rig = rig(store).await;
+        rig.add("pump-7").await;
+        let decision: ::policy::DecisionId = "d-0000000000000007".parse().unwrap();
+        for (topic, text) in [
+            (Some("a/b"), "it was denied to publish a/b; ask why with d-0000000000000007"),
+            (None, "it was denied to publish: no rule grants this"),
+        ] {
+            let now = rig.centre.now();
+            let denied = Observation::Denied {
+                decision,
+                device: "pump-7".parse().unwrap(),
+                action: Action::Publish,
+                topic: topic.map(Excerpt::of),
+                cause: Cause::NotGranted,
+                policies: Vec::new(),
+                epoch: Epoch::default(),
+                count: 1,
+                first: now,
+                last: now,
+            };
+            crate::standing::record_at_last(&rig.centre, &[denied]).await.unwrap();
+            let device = rig.get("/v1/devices/pump-7").await;
+            assert_eq!(device["attention"][0]["text"], text);
+            let kept =
+                rig.local(Method::GET, "/v1/decisions/d-0000000000000007", Value::Null).await;
+            assert_eq!(kept.status, StatusCode::OK);
+        }
     })
     .await;
 }
