@@ -94,7 +94,7 @@ describe('other answers', () => {
   });
 
   it('a session of an unknown role is refused', () => {
-    const answer = { operator: { name: 'a', role: 'god' }, expires: '2026-11-21T03:12:09Z', version: '0', site_name: 's' };
+    const answer = { operator: { name: 'a', role: 'god' }, expires: '2026-11-21T03:12:09Z', version: '0' };
     expect(() => session(answer, 'session')).toThrow('session.operator.role');
   });
 });

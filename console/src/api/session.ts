@@ -9,7 +9,6 @@ export const session = shape({
   operator: shape({ name: text, role: oneOf(ROLES) }),
   expires: moment,
   version: text,
-  site_name: text,
 });
 export type Session = Read<typeof session>;
 

@@ -62,7 +62,6 @@ struct Session {
     operator: OperatorView,
     expires: String,
     version: &'static str,
-    site_name: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -273,7 +272,6 @@ fn view(centre: &Centre, name: &str, role: Role, expires: Time) -> Session {
         operator: OperatorView { name: name.to_owned(), role: role.as_str() },
         expires: expires.to_string(),
         version: centre.version,
-        site_name: "Palisade".to_owned(),
     }
 }
 
