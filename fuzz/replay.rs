@@ -1,0 +1,28 @@
+//! What the crates' `tests/corpus.rs` share: each file of a corpus goes through its target whole, cut
+//! anywhere, and with each byte changed in several ways.
+
+use std::fs;
+use std::path::Path;
+
+/// Replays the named corpora of a crate.
+pub(crate) fn replay(crate_folder: &str, targets: &[(&str, fn(&[u8]))]) {
+    for (name, target) in targets {
+        let folder = Path::new(crate_folder).join("corpus").join(name);
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let n_files = files.map(|path| every_cut(&fs::read(path).unwrap(), *target)).count();
+        assert!(n_files > 0, "{name}");
+    }
+}
+
+fn every_cut(bytes: &[u8], target: fn(&[u8])) {
+    target(bytes);
+    let mut changed = bytes.to_vec();
+    for (at, byte) in bytes.iter().enumerate() {
+        target(&bytes[..at]);
+        for mask in [0x01, 0x20, 0x55, 0x80, 0xff] {
+            changed[at] = byte ^ mask;
+            target(&changed);
+        }
+        changed[at] = *byte;
+    }
+}
