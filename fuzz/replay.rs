@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+type Target = fn(&[u8]);
+
 /// Replays the named corpora of a crate.
-pub(crate) fn replay(crate_folder: &str, targets: &[(&str, fn(&[u8]))]) {
+pub(crate) fn replay(crate_folder: &str, targets: &[(&str, Target)]) {
     for (name, target) in targets {
         let folder = Path::new(crate_folder).join("corpus").join(name);
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -14,7 +16,7 @@ pub(crate) fn replay(crate_folder: &str, targets: &[(&str, fn(&[u8]))]) {
     }
 }
 
-fn every_cut(bytes: &[u8], target: fn(&[u8])) {
+fn every_cut(bytes: &[u8], target: Target) {
     target(bytes);
     let mut changed = bytes.to_vec();
     for (at, byte) in bytes.iter().enumerate() {
