@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -81,21 +82,27 @@ fn begin(machine: &Machine) -> (u16, Child) {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // It listens, or it has ended because somebody else took a port meanwhile.
+        // It listens on both, or it has ended because somebody else took one meanwhile.
         while swtpm.try_wait().unwrap().is_none() {
-            if TcpStream::connect(("127.0.0.1", port + 1)).is_ok() {
+            if [port, port + 1].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
+            {
                 return (port, swtpm);
             }
         }
     }
 }
 
+/// Two ports, the second next to the first, that no other test is given.
+///
+/// They lie below those that systems give to whoever asks for any: between letting go of them and
+/// a TPM's taking them, nobody else is given them.
 fn two_ports() -> (TcpListener, TcpListener) {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
     loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let next = first.local_addr().unwrap().port().checked_add(1);
-        let second = next.map(|port| TcpListener::bind(("127.0.0.1", port)));
-        if let Some(Ok(second)) = second {
+        let port = NEXT.fetch_add(2, Ordering::Relaxed);
+        let [first, second] =
+            [port, port + 1].map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+        if let (Some(first), Some(second)) = (first, second) {
             return (first, second);
         }
     }
