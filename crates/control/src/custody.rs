@@ -217,7 +217,7 @@ impl Custodian {
             standing,
             record,
             origin,
-            signed: signed(folder)?,
+            signed: signed(folder, &verifier)?,
             folder: folder.to_owned(),
         };
         custodian.check()?;
@@ -252,6 +252,11 @@ impl Custodian {
         &self.authorities
     }
 
+    /// Tells how many events stand under the last checkpoint that it signed.
+    pub fn n_signed(&self) -> u64 {
+        self.signed.as_ref().map_or(0, |signed| signed.size)
+    }
+
     fn answer(&mut self, ask: Ask, now: Time) -> Answer {
         let answer = match ask {
             Ask::Describe => Ok(Answer::Authorities(self.authorities.clone())),
@@ -262,7 +267,7 @@ impl Custodian {
             Ask::Changes(bytes) => self
                 .sign_document::<Changes>(&bytes, now)
                 .map(|signed| Answer::Bytes(signed.into())),
-            Ask::Signed => Ok(Answer::Size(self.signed.as_ref().map_or(0, |signed| signed.size))),
+            Ask::Signed => Ok(Answer::Size(self.n_signed())),
             Ask::Checkpoint { text, proof } => {
                 self.sign_checkpoint(&text, &proof).map(Answer::Text)
             }
@@ -316,10 +321,10 @@ impl Custodian {
             .map_err(|e| e.to_string())?;
         let note = checkpoint.sign(&self.record).map_err(|e| e.to_string())?;
         // Kept before it is given away, so that no crash lets a second history be signed.
-        write(&self.folder.join(SIGNED), checkpoint.text().as_bytes())
-            .map_err(|e| e.to_string())?;
+        let note = note.to_string();
+        write(&self.folder.join(SIGNED), note.as_bytes()).map_err(|e| e.to_string())?;
         self.signed = Some(checkpoint);
-        Ok(note.to_string())
+        Ok(note)
     }
 }
 
@@ -327,10 +332,13 @@ impl Custodian {
 /// with what it holds; what it may not do is begin with an older one.
 const STANDING_VALIDITY: std::time::Duration = std::time::Duration::from_secs(DAY);
 
-fn signed(folder: &Path) -> Result<Option<Checkpoint>, CustodyError> {
+/// Reads the last checkpoint that was signed, which its own signature guards.
+fn signed(folder: &Path, key: &VerifierKey) -> Result<Option<Checkpoint>, CustodyError> {
     let path = folder.join(SIGNED);
-    match fs::read_to_string(&path) {
-        Ok(text) => Checkpoint::parse(&text).map(Some).map_err(|_| CustodyError::Damaged(SIGNED)),
+    match fs::read(&path) {
+        Ok(note) => {
+            Checkpoint::open(&note, key).map(Some).map_err(|_| CustodyError::Damaged(SIGNED))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(CustodyError::File { path, error }),
     }

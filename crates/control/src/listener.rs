@@ -4,7 +4,7 @@
 //! What a stranger can hold is bounded: places by its network, time by what it does with them.
 
 mod activity;
-pub(crate) mod place;
+mod place;
 
 use std::convert::Infallible;
 use std::sync::Arc;

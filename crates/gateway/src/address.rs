@@ -1,9 +1,10 @@
 //! How many connections each address has: what a stranger can take up is bounded before it speaks.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use policy::Network;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::Limits;
@@ -20,14 +21,14 @@ pub(crate) struct Addresses {
 /// One connection's place in the table; it is given back when dropped.
 pub(crate) struct Place {
     addresses: Arc<Addresses>,
-    address: IpAddr,
+    network: Network,
     turns: Arc<Semaphore>,
     proven: bool,
 }
 
 #[derive(Default)]
 struct Tallies {
-    by_address: HashMap<IpAddr, Tally>,
+    by_network: HashMap<Network, Tally>,
     n_unproven: usize,
 }
 
@@ -51,12 +52,12 @@ impl Addresses {
 
     /// Takes a place for a connection whose peer is not proven, if there is one.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let address = network_of(address);
+        let network = Network::of(address);
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         if tallies.n_unproven >= self.unproven {
             return None;
         }
-        let tally = tallies.by_address.entry(address).or_insert_with(|| Tally {
+        let tally = tallies.by_network.entry(network).or_insert_with(|| Tally {
             n_unproven: 0,
             n_connections: 0,
             turns: Arc::new(Semaphore::new(self.handshakes_per_address)),
@@ -71,7 +72,7 @@ impl Addresses {
         tally.n_connections += 1;
         let turns = Arc::clone(&tally.turns);
         tallies.n_unproven += 1;
-        Some(Place { addresses: Arc::clone(self), address, turns, proven: false })
+        Some(Place { addresses: Arc::clone(self), network, turns, proven: false })
     }
 }
 
@@ -92,10 +93,10 @@ impl Place {
     fn change(&self, change: impl FnOnce(&mut Tally), n_proven: usize) {
         let mut tallies = self.addresses.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.n_unproven = tallies.n_unproven.saturating_sub(n_proven);
-        if let Some(tally) = tallies.by_address.get_mut(&self.address) {
+        if let Some(tally) = tallies.by_network.get_mut(&self.network) {
             change(tally);
             if tally.n_connections == 0 {
-                tallies.by_address.remove(&self.address);
+                tallies.by_network.remove(&self.network);
             }
         }
     }
@@ -109,17 +110,6 @@ impl Drop for Place {
             tally.n_connections = tally.n_connections.saturating_sub(1);
         };
         self.change(leave, n_unproven);
-    }
-}
-
-/// One household of IPv6 has a /64: its addresses count as one.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -175,6 +165,6 @@ mod tests {
         assert!(addresses.enter(ip("2001:db8::3")).is_none());
         assert!(addresses.enter(ip("2001:db8:0:1::3")).is_some());
         drop(places);
-        assert!(addresses.tallies.lock().unwrap().by_address.is_empty());
+        assert!(addresses.tallies.lock().unwrap().by_network.is_empty());
     }
 }

@@ -13,6 +13,7 @@ pub mod decision;
 pub mod fuzz;
 pub mod link;
 pub mod namespace;
+pub mod network;
 pub mod observation;
 pub mod posture;
 pub mod standing;
@@ -20,6 +21,7 @@ pub mod standing;
 pub use decision::{Action, Ask, Cause, Decision, DecisionId, Effect, Epoch, Request};
 pub use link::{Downlink, Uplink};
 pub use namespace::{Binding, Namespace, Namespaces};
+pub use network::Network;
 pub use observation::{Ending, Excerpt, Observation, Protocol, Refusal};
 pub use posture::{Fact, Posture};
 pub use standing::{

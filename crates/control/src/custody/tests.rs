@@ -123,6 +123,30 @@ fn history_is_signed_once_even_over_a_restart() {
 }
 
 #[test]
+fn a_damaged_checkpoint_is_found_at_the_start() {
+    let rig = rig();
+    let mut custodian = rig.custodian();
+    let text = Checkpoint::new(&custodian.origin, 0, Tree::new().root()).text();
+    let ask = Ask::Checkpoint { text, proof: Vec::new() };
+    assert!(matches!(custodian.answer(ask, now()), Answer::Text(_)));
+    let path = rig.folder.path().join(SIGNED);
+    let whole = fs::read_to_string(&path).unwrap();
+    // Another number of events, another root, another signature, and nothing at all.
+    let mut lines: Vec<&str> = whole.lines().collect();
+    lines[2] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let root = lines.join("\n") + "\n";
+    let signature = &whole[..whole.len() - 8];
+    let setup =
+        Setup { folder: rig.folder.path().into(), secret: rig.secret.clone(), link: link() };
+    for damaged in [&whole.replace("\n0\n", "\n1\n"), &root, signature, ""] {
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(load(&setup), Err(CustodyError::Damaged(SIGNED))), "{damaged}");
+    }
+    fs::write(&path, whole).unwrap();
+    assert!(load(&setup).is_ok());
+}
+
+#[test]
 fn keys_on_disk_are_sealed_and_for_the_owner_only() {
     let rig = rig();
     for name in [ROOT_KEY, ISSUING_KEY, STANDING_KEY, RECORD_KEY] {

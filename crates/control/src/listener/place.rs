@@ -2,9 +2,10 @@
 //! take every place.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use policy::Network;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections that are served at once.
@@ -15,13 +16,13 @@ const MAX_PER_NETWORK: usize = 256;
 /// The places there are.
 pub(super) struct Places {
     room: Arc<Semaphore>,
-    taken: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<HashMap<Network, usize>>,
 }
 
 /// One connection's place, given back when dropped.
 pub(super) struct Place {
     places: Arc<Places>,
-    network: IpAddr,
+    network: Network,
     _room: OwnedSemaphorePermit,
 }
 
@@ -35,7 +36,7 @@ impl Places {
     /// Takes a place, if there is one for this address.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        let network = network_of(address);
+        let network = Network::of(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(network).or_default();
         // What reaches us on loopback may be a proxy that speaks for everybody.
@@ -59,19 +60,10 @@ impl Drop for Place {
     }
 }
 
-/// Gives the network that one subscriber is given as a whole: an IPv4 address, or a /64 of IPv6.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() => {
-            let [a, b, c, d, ..] = ip.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        ip => ip,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]

@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota};
+use policy::Network;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::listener::place::network_of;
 use crate::problem::Problem;
 
 /// Bounds on what strangers may try.
 pub(crate) struct Guesses {
-    sign_ins: DefaultKeyedRateLimiter<IpAddr>,
-    claims: DefaultKeyedRateLimiter<IpAddr>,
-    requests: DefaultKeyedRateLimiter<IpAddr>,
+    sign_ins: DefaultKeyedRateLimiter<Network>,
+    claims: DefaultKeyedRateLimiter<Network>,
+    requests: DefaultKeyedRateLimiter<Network>,
     hashing: Semaphore,
 }
 
@@ -45,7 +45,7 @@ impl Guesses {
     ///
     /// This machine's own are not counted: a proxy in front speaks for everybody.
     pub(crate) fn request(&self, from: IpAddr) -> Result<(), Problem> {
-        let from = network_of(from);
+        let from = Network::of(from);
         if from.is_loopback() {
             return Ok(());
         }
@@ -56,14 +56,14 @@ impl Guesses {
     /// Counts a sign-in from an address.
     pub(crate) fn sign_in(&self, from: IpAddr) -> Result<(), Problem> {
         let slow = |_| Problem::too_many("too many sign-ins from this address; wait a minute");
-        self.sign_ins.check_key(&network_of(from)).map_err(slow)
+        self.sign_ins.check_key(&Network::of(from)).map_err(slow)
     }
 
     /// Counts a claim that was refused, from an address.
     pub(crate) fn refused_claim(&self, from: IpAddr) -> Result<(), Problem> {
         let slow =
             |_| Problem::too_many("too many refused claims from this address; wait a minute");
-        self.claims.check_key(&network_of(from)).map_err(slow)
+        self.claims.check_key(&Network::of(from)).map_err(slow)
     }
 
     /// Waits for a turn to hash a password.

@@ -1,7 +1,7 @@
 //! The jobs of the record: moving the outbox into the ledger, and having checkpoints signed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use journal::{Record, RecordError};
@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::reconcile::{numbered, set_recorded};
 use crate::custody::Custody;
 use crate::live::Live;
-use crate::store::{Store, StoreError, Value, params};
+use crate::store::{Store, StoreError, many, params};
 
 /// Writes events into the ledger.
 #[derive(Clone)]
@@ -34,9 +34,6 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_EVENTS: u64 = 10_000;
 /// How many events leave the outbox at once.
 const BATCH: i64 = 1000;
-
-/// How many of them one statement strikes out.
-const STRUCK: usize = 16;
 
 /// Starts the jobs.
 pub(crate) fn start(
@@ -159,15 +156,12 @@ async fn drain_all(
 }
 
 async fn strike(store: &Store, written: &Written) -> Result<(), StoreError> {
+    static STRIKE: LazyLock<String> =
+        LazyLock::new(|| format!("delete from outbox where seq in ({})", many::places_from(1)));
     let mut write = store.write().await?;
     let mut c = write.connection();
-    for sequences in written.sequences.chunks(STRUCK) {
-        let sql = "delete from outbox where seq in \
-                   ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
-        // Where they are fewer, the last stands in the rest too.
-        let last = std::iter::repeat(sequences.last()).flatten();
-        let all = sequences.iter().chain(last).take(STRUCK);
-        c.execute(sql, all.map(|seq| Value::from(*seq)).collect()).await?;
+    for run in many::runs(&written.sequences) {
+        c.execute(&STRIKE, run).await?;
     }
     set_recorded(&mut c, written.end).await?;
     write.commit().await

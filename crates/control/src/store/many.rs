@@ -1,15 +1,12 @@
-//! Queries about many devices: one text for a fixed number of them, filled up by repeating the last.
+//! Queries about many rows: one text for a fixed number of them, filled up by repeating the last.
 //!
-//! A statement costs more than a row, so what is done to a thousand devices is done to some at
-//! a time. Both databases take this, and neither has to be told of a list's length.
+//! A statement costs more than a row, so what is done to a thousand rows is done to some at a time. Both databases take this, and neither has to be told of a list's length.
 
 use std::fmt::Write as _;
 
-use identity::DeviceId;
-
 use super::Value;
 
-/// How many devices one query is about.
+/// How many rows one query is about.
 const MANY: usize = 32;
 
 /// Writes the places of as many values, beginning with this one: `$3, $4, …`.
@@ -21,15 +18,15 @@ pub(crate) fn places_from(first: usize) -> String {
     text
 }
 
-/// Gives the values for each query that it takes to reach all devices.
-pub(crate) fn runs(ids: &[&DeviceId]) -> Vec<Vec<Value>> {
-    let mut ids = ids.iter();
+/// Gives the values for each query that it takes to reach all rows.
+pub(crate) fn runs<T: Copy + Into<Value>>(keys: &[T]) -> Vec<Vec<Value>> {
+    let mut keys = keys.iter().copied();
     let mut runs = Vec::new();
-    while let Some(first) = ids.next() {
-        let (mut last, mut run) = (first, vec![Value::from(*first)]);
+    while let Some(first) = keys.next() {
+        let (mut last, mut run) = (first, vec![first.into()]);
         while run.len() < MANY {
-            last = ids.next().unwrap_or(last);
-            run.push((*last).into());
+            last = keys.next().unwrap_or(last);
+            run.push(last.into());
         }
         runs.push(run);
     }
@@ -44,10 +41,12 @@ pub(crate) fn after(mut first: Vec<Value>, run: &[Value]) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
+    use identity::DeviceId;
+
     use super::*;
 
     #[test]
-    fn a_run_is_filled_up_with_its_last_device() {
+    fn a_run_is_filled_up_with_its_last_row() {
         let name = |idx: usize| format!("p-{idx:03}");
         let ids: Vec<DeviceId> = (0..=MANY).map(|idx| name(idx).parse().unwrap()).collect();
         let ids: Vec<_> = ids.iter().collect();
@@ -62,7 +61,7 @@ mod tests {
         assert_eq!(names(&runs[0]), (0..MANY).map(name).collect::<Vec<_>>());
         assert_eq!(names(&runs[1]), vec![name(MANY); MANY]);
         assert_eq!(runs.len(), 2);
-        assert!(super::runs(&[]).is_empty());
+        assert!(super::runs::<i64>(&[]).is_empty());
     }
 
     #[test]

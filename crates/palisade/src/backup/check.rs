@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use control::backup::{Soundness, check_store};
-use control::custody::{self, Authorities};
+use control::custody::{self, Custodian};
 use identity::Fingerprint;
 use journal::vault::MasterKey;
 use journal::verify::{Options, Summary};
-use ledger::{Checkpoint, VerifierKey};
+use ledger::VerifierKey;
 
 use super::manifest::Kept;
 use super::{LEDGER, STORE};
@@ -35,10 +35,10 @@ pub(crate) struct Checked {
 /// of them is of a later moment than the record.
 pub(super) fn check(folder: &Folder, master: &MasterKey, store: Kept) -> Result<Checked, Failure> {
     // The keys are opened and closed again before anything is read that came from devices.
-    let authorities = keys(folder, master)?;
+    let custodian = keys(folder, master)?;
+    let (authorities, signed) = (custodian.authorities(), custodian.n_signed());
     let key: VerifierKey = authorities.record.parse().or_exit(Exit::Unverified)?;
     let summary = record(&folder.role("control").join(LEDGER), &key, Vec::new())?;
-    let signed = signed(folder)?;
     if signed > summary.n_events {
         return Err(apart("custody has signed", signed, summary.n_events));
     }
@@ -82,7 +82,7 @@ fn looked_through(store: &Path) -> Result<Soundness, Failure> {
 }
 
 /// Opens every key once.
-fn keys(folder: &Folder, master: &MasterKey) -> Result<Authorities, Failure> {
+fn keys(folder: &Folder, master: &MasterKey) -> Result<Custodian, Failure> {
     let custody = folder.role("custody");
     let sealing = master.derive("custody");
     for entry in fs::read_dir(&custody)? {
@@ -98,17 +98,7 @@ fn keys(folder: &Folder, master: &MasterKey) -> Result<Authorities, Failure> {
     }
     let (link, _peer) = UnixStream::pair()?;
     let setup = custody::Setup { folder: custody, secret: master.derive_secret("custody"), link };
-    let custodian = custody::load(&setup).or_exit(Exit::Unverified)?;
-    Ok(custodian.authorities().clone())
-}
-
-/// Reads how many events custody has signed.
-fn signed(folder: &Folder) -> Result<u64, Failure> {
-    match fs::read_to_string(folder.role("custody").join("signed")) {
-        Ok(text) => Ok(Checkpoint::parse(&text).or_exit(Exit::Unverified)?.size),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        Err(e) => Err(e.into()),
-    }
+    custody::load(&setup).or_exit(Exit::Unverified)
 }
 
 fn apart(who: &str, n: u64, n_events: u64) -> Failure {

@@ -57,7 +57,7 @@ fn start() -> Option<Server> {
         .output()
         .unwrap();
     assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let mut postgres = unprivileged(&binaries.join("postgres"), &folder);
     postgres.args(["-D", data_text, "-p", &port.to_string()]);
     postgres.args([
@@ -76,6 +76,13 @@ fn start() -> Option<Server> {
     });
     wait_for(&binaries, port);
     Some(Server { port, binaries })
+}
+
+/// Finds a port below those that systems give to whoever asks for any, so that nobody is given it
+/// before the server takes it.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (22_000..32_000).find(is_free).unwrap()
 }
 
 /// PostgreSQL refuses to run as root, and ends (SIGQUIT) when its parent does.
