@@ -9,6 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Router, routing};
 use tower_http::compression::CompressionLayer;
+use tracing::warn;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -67,18 +68,39 @@ pub(crate) fn router(centre: Arc<Centre>) -> Router {
         .with_state(centre)
 }
 
+/// Below so many free bytes nothing new is begun with confidence: a batch of events and a page of
+/// the store's log may need as many.
+const MIN_ROOM: u64 = 16 * 1024 * 1024;
+
 async fn ready(State(centre): State<Arc<Centre>>) -> (StatusCode, &'static str) {
-    let reads = async { centre.store.read().await.is_ok() };
-    let signs = async { centre.custody.describe().await.is_ok() };
-    let both = async { reads.await && signs.await };
-    match tokio::time::timeout(Duration::from_secs(2), both).await {
-        Ok(true) => (StatusCode::OK, "ready\n"),
-        Ok(false) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    let looked = async {
+        if centre.store.read().await.is_err() {
+            return Err("not ready: the store cannot be read\n");
+        }
+        if centre.custody.describe().await.is_err() {
+            return Err("not ready: custody does not answer\n");
+        }
+        if room(&centre).is_none_or(|room| room < MIN_ROOM) {
+            return Err("not ready: the disk is full\n");
+        }
+        Ok("ready\n")
+    };
+    let looked = tokio::time::timeout(Duration::from_secs(2), looked).await;
+    match looked.unwrap_or(Err("not ready: store or custody takes too long\n")) {
+        Ok(text) => (StatusCode::OK, text),
+        Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
     }
 }
 
+/// Tells how many bytes are free where the record is kept, which the embedded store shares.
+fn room(centre: &Centre) -> Option<u64> {
+    let room = centre.recorder.record().room();
+    room.inspect_err(|error| warn!(%error, "the disk's room cannot be told")).ok()
+}
+
 async fn metrics(State(centre): State<Arc<Centre>>, AsViewer(_who): AsViewer) -> String {
-    centre.metrics.render(centre.recorder.record().n_events())
+    let room = room(&centre).unwrap_or_default();
+    centre.metrics.render(centre.recorder.record().n_events(), room)
 }
 
 /// What stands around every request: a count, a time limit, and the headers of the answer.

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     standing_sequence: Gauge<i64>,
     standing_delay: Histogram,
     record_events: Gauge<u64, AtomicU64>,
+    record_room: Gauge<u64, AtomicU64>,
 }
 
 /// From a millisecond to ten seconds.
@@ -35,7 +36,10 @@ impl Metrics {
         registry.register("standing_delay_seconds", help, standing_delay.clone());
         let record_events = Gauge::default();
         registry.register("record_events", "events in the record", record_events.clone());
-        Self { registry, requests, standing_sequence, standing_delay, record_events }
+        let record_room = Gauge::default();
+        let help = "bytes that are free where the record is kept";
+        registry.register("record_room_bytes", help, record_room.clone());
+        Self { registry, requests, standing_sequence, standing_delay, record_events, record_room }
     }
 
     /// Counts a request.
@@ -53,8 +57,9 @@ impl Metrics {
     }
 
     /// Writes all figures as Prometheus reads them.
-    pub(crate) fn render(&self, n_events: u64) -> String {
+    pub(crate) fn render(&self, n_events: u64, room: u64) -> String {
         self.record_events.set(n_events);
+        self.record_room.set(room);
         let mut text = String::new();
         // Writing to a `String` does not fail.
         let _ = encode(&mut text, &self.registry);

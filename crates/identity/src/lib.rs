@@ -28,7 +28,7 @@ pub use certificate::{Certificate, Holder, Serial};
 pub use chain::{Anchor, Chain};
 pub use claim::Claim;
 pub use document::{Document, Signed, Verified};
-pub use excerpt::excerpt;
+pub use excerpt::{excerpt, is_plain};
 pub use fingerprint::Fingerprint;
 pub use key::{BadSignature, Ed25519Key, P256Key, PublicKey, SignError, Signer};
 pub use name::{DeviceId, KindId, SiteId, ZoneId};

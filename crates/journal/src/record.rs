@@ -45,7 +45,7 @@ pub struct Record {
     state: Arc<Mutex<State>>,
     history: Mutex<History>,
     // Held until all else is dropped; the system lets go of it when the process ends.
-    _lock: File,
+    lock: File,
 }
 
 /// What follows from the durable events.

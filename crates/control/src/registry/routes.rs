@@ -680,9 +680,9 @@ const MAX_LABELS: usize = 32;
 fn text(what: &str, value: Option<String>) -> Result<Option<String>, Problem> {
     let Some(value) = value else { return Ok(None) };
     let value = value.trim();
-    if value.chars().count() > MAX_TEXT || value.chars().any(char::is_control) {
+    if value.chars().count() > MAX_TEXT || !identity::is_plain(value) {
         return Err(Problem::malformed(format!(
-            "a {what} has at most {MAX_TEXT} characters on one line"
+            "a {what} has at most {MAX_TEXT} characters on one line, none of them hidden"
         )));
     }
     Ok((!value.is_empty()).then(|| value.to_owned()))

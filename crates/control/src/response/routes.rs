@@ -99,8 +99,10 @@ impl Many {
 
 fn checked(reason: &str) -> Result<&str, Problem> {
     let reason = reason.trim();
-    if reason.is_empty() || reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
-        return Err(Problem::malformed(format!("say why, in 1 to {MAX_REASON} bytes on one line")));
+    if reason.is_empty() || reason.len() > MAX_REASON || !identity::is_plain(reason) {
+        return Err(Problem::malformed(format!(
+            "say why, in 1 to {MAX_REASON} bytes on one line, none of them hidden"
+        )));
     }
     Ok(reason)
 }

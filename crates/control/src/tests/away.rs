@@ -60,7 +60,10 @@ async fn while_the_stores_server_is_away_requests_are_told_so_and_reports_wait()
     let rig = rig(store).await;
     rig.add("pump-7").await;
 
+    let ready = async || rig.local(Method::GET, "/readyz", Value::Null).await.status;
+    assert_eq!(ready().await, StatusCode::OK);
     door.shut().await;
+    assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
     let answer = rig.local(Method::GET, "/v1/devices", Value::Null).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.body["detail"], "the store's server is not there; try again in a moment");
@@ -83,6 +86,7 @@ async fn while_the_stores_server_is_away_requests_are_told_so_and_reports_wait()
     door.open().await;
     let seen = report.await.unwrap().unwrap();
     assert_eq!(seen, ["pump-7".parse().unwrap()]);
+    assert_eq!(ready().await, StatusCode::OK);
     let device = rig.get("/v1/devices/pump-7").await;
     assert_eq!(device["connection"]["state"], "connected");
     assert_eq!(rig.told("kind=device.connected").await.len(), 1);

@@ -38,8 +38,14 @@ async fn names_that_would_widen_anything_are_refused() {
         }
         let unknown = json!({"id": "a", "kind": "pump", "zone": "a", "colour": "red"});
         assert_eq!(rig.post("/v1/devices", unknown).await.status, StatusCode::BAD_REQUEST);
-        let control = json!({"id": "a", "kind": "pump", "zone": "a", "title": "a\u{7}b"});
-        assert_eq!(rig.post("/v1/devices", control).await.status, StatusCode::BAD_REQUEST);
+        for title in ["a\u{7}b", "a\u{2028}b", "a\u{202e}b", "a\u{200b}b"] {
+            let hidden = json!({"id": "a", "kind": "pump", "zone": "a", "title": title});
+            let status = rig.post("/v1/devices", hidden).await.status;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{title:?}");
+            let reason = json!({"reason": title});
+            let status = rig.post("/v1/devices/a/quarantine", reason).await.status;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{title:?}");
+        }
     })
     .await;
 }

@@ -64,7 +64,7 @@ impl Record {
         let committer = Committer::start(writer, options.queue_events, tell).map_err(io)?;
         let recovery = Recovery { n_events, n_cut_bytes: recovered.n_cut_bytes, n_rehashed };
         let (dir, history) = (dir.to_path_buf(), Mutex::new(history));
-        Ok((Self { dir, key, committer, reader, state, history, _lock: file }, recovery))
+        Ok((Self { dir, key, committer, reader, state, history, lock: file }, recovery))
     }
 }
 

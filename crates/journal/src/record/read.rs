@@ -16,6 +16,12 @@ impl Record {
         self.state().tree.size()
     }
 
+    /// Tells how many bytes are free on the disk that it is kept on.
+    pub fn room(&self) -> std::io::Result<u64> {
+        let disk = rustix::fs::fstatvfs(&self.lock)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Reads one event; none behind the last.
     pub fn event(&self, index: u64) -> Result<Option<Entry>, RecordError> {
         Ok(self.range(index, 1)?.pop())
