@@ -87,6 +87,20 @@ impl Machine {
         Running { child: Some(child), ready }
     }
 
+    /// Makes a backup and gives where it and its passphrase are.
+    fn back_up(&self, flags: &str) -> String {
+        let passphrase = self.write("backup.pass", "correct horse battery\n");
+        let backup = self.path("of.backup").display().to_string();
+        let words = format!("{backup} --backup-passphrase-file {passphrase}");
+        self.run(&format!("backup create {words} {flags}"));
+        words
+    }
+
+    /// Brings a backup back.
+    fn restore(&self, backup: &str, flags: &str) {
+        self.run(&format!("backup restore {backup} {flags}"));
+    }
+
     /// Opens the master key and gives it as a bare file, which takes less than a start.
     fn open(&self, flags: &str) -> String {
         let out = self.path("opened");

@@ -161,6 +161,19 @@ fn a_token_with_neither_is_refused() {
 }
 
 #[test]
+fn a_backup_of_a_tokens_machine_comes_back_without_a_token_and_under_another() {
+    let (Some(ours), Some(theirs)) = (WithToken::new("ALL"), WithToken::new("ALL")) else { return };
+    let root = ours.machine.up(&ours.flags).stop();
+    // No server runs: the command opens the master key by itself.
+    let backup = ours.machine.back_up(&ours.flags);
+    let bare = Machine::new();
+    bare.restore(&backup, "");
+    assert_eq!(bare.up("").stop(), root);
+    theirs.machine.restore(&backup, &theirs.flags);
+    assert_eq!(theirs.machine.up(&theirs.flags).stop(), root);
+}
+
+#[test]
 fn a_key_file_goes_to_a_token_and_back() {
     let Some(WithToken { machine, flags, .. }) = WithToken::new("ALL") else { return };
     let root = machine.up("").stop();

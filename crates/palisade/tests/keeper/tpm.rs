@@ -154,6 +154,17 @@ fn a_copy_with_a_passphrase_opens_where_the_tpm_is_lost() {
 }
 
 #[test]
+fn a_backup_of_one_tpms_machine_comes_back_under_another_tpm() {
+    let (Some(ours), Some(theirs)) = (WithTpm::new(), WithTpm::new()) else { return };
+    let server = ours.machine.up(&ours.flags());
+    let backup = ours.machine.back_up(&ours.flags());
+    let root = server.stop();
+    theirs.machine.restore(&backup, &theirs.flags());
+    assert!(theirs.machine.master_key().starts_with("palisade master key v1\ntpm AQ"));
+    assert_eq!(theirs.machine.up(&theirs.flags()).stop(), root);
+}
+
+#[test]
 fn a_key_file_goes_to_a_tpm_and_back() {
     let Some(tpm) = WithTpm::new() else { return };
     let root = tpm.machine.up("").stop();
