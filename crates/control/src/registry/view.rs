@@ -106,7 +106,8 @@ pub(crate) struct Quarantined {
 /// What is read of a device.
 pub(super) const COLUMNS: &str = "d.id, d.title, d.kind, d.zone, z.site, d.owner, d.labels, \
      d.stage, d.epoch, d.connection, d.connection_since, d.peer, d.protocol, d.seen, d.attention, \
-     d.created, d.changed, c.der, c.revoked_at, c.revoked_reason, m.expires, m.used";
+     d.created, d.changed, c.der, c.revoked_at, c.revoked_reason, m.expires, m.used, \
+     c.created";
 
 /// What is read with it: its zone, its newest certificate and its newest claim.
 pub(super) const BESIDE: &str = "join zone z on z.id = d.zone \
@@ -175,6 +176,7 @@ fn read_one(
         by: fact.source.to_string(),
     });
     let certificate = certificate(row, 17)?;
+    let issued = row.time_if(22)?.map(|time| time.to_string());
     let time = |idx| row.time_if(idx).map(|time| time.map(|time| time.to_string()));
     let connection = Connected {
         state: row.get(9)?,
@@ -194,7 +196,7 @@ fn read_one(
         stage: row.get(7)?,
         posture: Posture {
             epoch: row.count(8)?,
-            facts: derived(&connection, certificate.as_ref())
+            facts: derived(&connection, certificate.as_ref().zip(issued.as_deref()))
                 .chain(facts.iter().map(fact_view))
                 .collect(),
         },
@@ -214,11 +216,11 @@ fn read_one(
 /// Facts that follow from the registry itself.
 fn derived(
     connection: &Connected,
-    certificate: Option<&CertificateView>,
+    certificate: Option<(&CertificateView, &str)>,
 ) -> impl Iterator<Item = FactView> {
-    let certificate = certificate.map(|certificate| match &certificate.revoked {
+    let certificate = certificate.map(|(certificate, issued)| match &certificate.revoked {
         Some(revoked) => fact_of("certificate", "revoked", "registry", &revoked.at),
-        None => fact_of("certificate", "issued", "registry", &certificate.not_before),
+        None => fact_of("certificate", "issued", "registry", issued),
     });
     let session = match (&connection.since, connection.state.as_str()) {
         (Some(since), "connected") => Some(fact_of("session", "mutual TLS 1.3", "gateway", since)),

@@ -18,7 +18,13 @@ async fn a_claim_opens_once_and_again_only_for_the_same_key() {
         assert_eq!(certificate(&again), leaf, "a lost answer can be asked for again");
         let other = rig.enrol(&claim, &key(2)).await;
         assert_eq!(other.status, StatusCode::FORBIDDEN, "{other:?}");
-        assert_eq!(rig.get("/v1/devices/pump-7").await["stage"], "claimed");
+        let device = rig.get("/v1/devices/pump-7").await;
+        assert_eq!(device["stage"], "claimed");
+        let issued = &device["posture"]["facts"][0];
+        assert_eq!((&issued["name"], &issued["value"]), (&json!("certificate"), &json!("issued")));
+        // A certificate begins an hour early, for clocks that are behind; it was issued now.
+        let since: identity::Time = issued["since"].as_str().unwrap().parse().unwrap();
+        assert!(rig.centre.now().since(since).unwrap().as_secs() < 600, "{since}");
         let told = rig.told("device=pump-7").await;
         assert!(told[0].starts_with("pump-7 enrolled and holds certificate "), "{told:?}");
     })
