@@ -96,6 +96,17 @@ impl Filter {
         self.0.starts_with(b"$share/")
     }
 
+    /// Takes a shared subscription's filter apart, into the group's name and what is shared; none if it is not one,
+    /// or lacks one of the two, or has a wildcard in its name.
+    #[must_use]
+    pub fn shared(&self) -> Option<(&[u8], Self)> {
+        let rest = self.0.strip_prefix(b"$share/")?;
+        let name_len = rest.iter().position(|&byte| byte == b'/')?;
+        let name = rest.get(..name_len).filter(|name| !name.is_empty() && *name != b"+")?;
+        let inner = self.0.slice(b"$share/".len() + name_len + 1..);
+        Some((name, Self::parse(inner).ok()?))
+    }
+
     /// Tells whether the filter matches the topic.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {

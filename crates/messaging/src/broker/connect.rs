@@ -3,6 +3,7 @@
 use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 
+use super::alias::Told;
 use super::connection::{Open, State, put};
 use super::ending::Chore;
 use super::message::Message;
@@ -202,6 +203,7 @@ impl<P: Clone + Holder> Broker<P> {
             told_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             receive_maximum: self.limits.receive_maximum,
             maximum_packet_size: largest.and_then(NonZeroU32::new),
+            topic_alias_maximum: self.limits.topic_aliases,
         }
     }
 
@@ -221,7 +223,9 @@ impl<P: Clone + Holder> Broker<P> {
             .receive_maximum
             .map_or(u16::MAX, NonZeroU16::get)
             .min(self.limits.inflight.get());
+        let aliases = properties.topic_alias_maximum.unwrap_or(0).min(self.limits.topic_aliases);
         if let Some(connection) = self.connections.get_mut(key) {
+            connection.told = Told::up_to(aliases);
             connection.state = State::Open(Open {
                 session,
                 version: connect.version,
@@ -264,6 +268,7 @@ impl<P: Clone + Holder> Broker<P> {
             match chore {
                 Chore::EndSlow(key) => self.end_slow(key, now),
                 Chore::PublishWill(lost) => self.publish_will(*lost, guard, now),
+                Chore::HandOver(unfinished) => self.hand_over(unfinished, guard, now),
             }
         }
     }
@@ -310,6 +315,7 @@ struct Terms {
     told_keep_alive: Option<u16>,
     receive_maximum: NonZeroU16,
     maximum_packet_size: Option<NonZeroU32>,
+    topic_alias_maximum: u16,
 }
 
 fn conn_ack(session_present: bool, terms: &Terms, assigned: Option<Text>) -> ConnAck {
@@ -318,7 +324,7 @@ fn conn_ack(session_present: bool, terms: &Terms, assigned: Option<Text>) -> Con
         receive_maximum: Some(terms.receive_maximum),
         maximum_packet_size: terms.maximum_packet_size,
         assigned_client_id: assigned,
-        shared_available: Some(false),
+        topic_alias_maximum: Some(terms.topic_alias_maximum),
         server_keep_alive: terms.told_keep_alive,
         ..ConnAckProperties::default()
     };

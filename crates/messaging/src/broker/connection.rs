@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use bytes::BytesMut;
 
+use super::alias::{Named, Told};
 use super::slab::Key;
 use crate::mqtt::{Packet, Version, encode};
 use crate::text::Text;
@@ -15,6 +16,8 @@ pub(super) struct Connection<P> {
     pub(super) state: State,
     /// Encoded answers that wait for the transport; messages wait in the session.
     pub(super) out: BytesMut,
+    pub(super) named: Named,
+    pub(super) told: Told,
     /// How many batches the transport may still be given.
     pub(super) credit: usize,
     /// Whether the connection stands in the broker's `ready`.
@@ -55,7 +58,16 @@ pub(super) struct Open {
 impl<P> Connection<P> {
     pub(super) fn waiting(principal: P, assigned: Text, credit: usize) -> Self {
         let state = State::Waiting { assigned };
-        Self { principal, state, out: BytesMut::new(), credit, is_ready: false, timer: None }
+        Self {
+            principal,
+            state,
+            out: BytesMut::new(),
+            named: Named::default(),
+            told: Told::default(),
+            credit,
+            is_ready: false,
+            timer: None,
+        }
     }
 
     pub(super) fn session(&self) -> Option<Key> {

@@ -1,10 +1,12 @@
 //! How connections and sessions end, and what they leave: a will, a session that waits.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::connection::{Open, State, put};
-use super::message::Message;
+use super::group::Unfinished;
+use super::message::{Message, Outgoing};
 use super::session::{LastWill, Session};
 use super::slab::Key;
 use super::{
@@ -21,6 +23,8 @@ pub(super) enum Chore<P> {
     EndSlow(Key),
     /// A client was lost.
     PublishWill(Box<Lost<P>>),
+    /// A member of groups has left messages unfinished.
+    HandOver(Unfinished),
 }
 
 /// A lost client's will.
@@ -148,18 +152,29 @@ impl<P: Clone + Holder> Broker<P> {
     }
 
     pub(super) fn remove_session(&mut self, session: Key) {
-        let Some(held) = self.sessions.remove(session) else {
+        let Some(mut held) = self.sessions.remove(session) else {
             return;
         };
         for filter in &held.subscriptions {
-            if self.trie.remove(filter, session.slot) {
+            if self.withdraw(filter, session.slot) {
                 let share = Share::of_subscription(filter.levels().count());
                 self.shares.give_back(held.principal.name(), share);
             }
         }
+        let mut messages = held.flights.unfinished();
+        messages.extend(held.queue.take_where(|outgoing| outgoing.group.is_some()));
+        self.hand_over_later(held.version, messages);
         self.shares.give_back(held.principal.name(), Share::SESSION);
         self.by_client.remove(&held.client_id);
         set_timer(&mut self.timers, Timer::Session(session), held.timer, None);
+    }
+
+    /// Lets others of their groups have messages.
+    pub(super) fn hand_over_later(&mut self, version: Version, mut messages: Vec<Outgoing>) {
+        messages.retain(|outgoing| outgoing.qos != QoS::AtMostOnce);
+        if !messages.is_empty() {
+            self.chores.push_back(Chore::HandOver(Unfinished { version, messages }));
+        }
     }
 
     pub(super) fn handle_session_timer(&mut self, key: Key, now: Instant) {

@@ -47,6 +47,10 @@ pub struct Limits {
     pub inflight: NonZeroU16,
     /// The most messages of QoS 2 in flight from one sender.
     pub receive_maximum: NonZeroU16,
+    /// The most topic aliases of one connection, in each direction.
+    pub topic_aliases: u16,
+    /// The most bytes of the topics behind them, in each direction.
+    pub topic_alias_bytes: usize,
     /// How many bytes a batch has before it is full: what one TLS record carries.
     pub batch_bytes: usize,
     /// How many batches of one connection may be with the transport.
@@ -84,6 +88,8 @@ impl Default for Limits {
             control_bytes: 64 << 10,
             inflight: const { NonZeroU16::new(256).expect("it isn't zero") },
             receive_maximum: const { NonZeroU16::new(256).expect("it isn't zero") },
+            topic_aliases: 32,
+            topic_alias_bytes: 8 << 10,
             batch_bytes: 16 << 10,
             batches_in_flight: 2,
             events: 65_536,

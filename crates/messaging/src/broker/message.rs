@@ -6,6 +6,7 @@ use core::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::share::Share;
+use super::slab::Key;
 use crate::mqtt::{
     Delivery, Packet, PacketId, Publish, PublishFrame, QoS, Side, SubscriptionId, Version, Will,
     decode, encode, encode_publish,
@@ -133,7 +134,7 @@ impl Message {
         let frame =
             encode_publish(form.version, flags, &self.topic, properties, ids, &self.payload)
                 .ok()?;
-        Some(Outgoing { frame, qos: form.qos, expires: self.expires })
+        Some(Outgoing { frame, qos: form.qos, expires: self.expires, group: None })
     }
 }
 
@@ -151,6 +152,8 @@ pub(super) struct Outgoing {
     pub(super) frame: PublishFrame,
     pub(super) qos: QoS,
     pub(super) expires: Option<Instant>,
+    /// The group whose member got it.
+    pub(super) group: Option<Key>,
 }
 
 impl Outgoing {

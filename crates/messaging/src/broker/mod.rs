@@ -7,10 +7,12 @@
 //! Invariant: whatever a peer can make grow is bounded by a field of `Limits`. Nothing here recurses: what one input
 //! causes elsewhere (a slow receiver, a will) is a chore, and chores are done in a loop.
 
+mod alias;
 mod connect;
 mod connection;
 mod ending;
 mod event;
+mod group;
 mod guard;
 mod limits;
 mod message;
@@ -41,6 +43,7 @@ use crate::time::Instant;
 use crate::topic::Topic;
 use connection::{Connection, State};
 use ending::Chore;
+use group::Groups;
 use message::Kept;
 use session::Session;
 use share::Shares;
@@ -58,6 +61,7 @@ pub struct Broker<P: Holder> {
     sessions: Slab<Session<P>>,
     by_client: BTreeMap<Text, Key>,
     trie: Trie,
+    groups: Groups,
     matches: Matches,
     retained: Retained<Kept<P>>,
     shares: Shares<P::Name>,
@@ -97,6 +101,7 @@ impl<P: Clone + Holder> Broker<P> {
             sessions: Slab::new(),
             by_client: BTreeMap::new(),
             trie: Trie::bounded(limits.subscriptions, limits.filter_levels),
+            groups: Groups::new(),
             matches: Matches::default(),
             retained: Retained::bounded(limits.retained_messages, limits.retained_bytes),
             shares: Shares::bounded(limits.per_holder),
@@ -253,7 +258,7 @@ impl<P: Clone + Holder> Broker<P> {
     /// Returns when `handle_timeout` is due; that may have been already.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.searching.is_empty() {
+        if !self.searching.is_empty() || !self.chores.is_empty() {
             return Some(Instant::default());
         }
         self.timers.first().map(|&(at, _)| at)
@@ -299,10 +304,15 @@ impl<P: Clone + Holder> Broker<P> {
         Sizes {
             connections: self.connections.len(),
             sessions: self.sessions.len(),
-            subscriptions: self.trie.len(),
+            subscriptions: self.n_subscriptions(),
             retained: self.retained.len(),
             retained_bytes: self.retained.n_bytes(),
         }
+    }
+
+    /// Counts the subscriptions: a group has one place in the trie, and several members.
+    fn n_subscriptions(&self) -> usize {
+        self.trie.len() - self.groups.len() + self.groups.n_members()
     }
 
     fn take_packet<G: Guard<P>>(&mut self, key: Key, packet: Packet, guard: &mut G, now: Instant) {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::connection::Open;
 use super::ending::Chore;
+use super::group::place_of;
 use super::message::{Encodings, Form, Kept, Message, Outgoing};
 use super::session::Stage;
 use super::slab::Key;
@@ -19,13 +20,17 @@ impl<P: Clone + Holder> Broker<P> {
         &mut self,
         key: Key,
         open: &Open,
-        publish: Publish,
+        mut publish: Publish,
         guard: &mut G,
         now: Instant,
     ) {
-        if publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some()) {
-            let text = "PUBLISH has a topic alias, but the maximum is 0; send the topic";
-            return self.fail(key, Reason::TopicAliasInvalid, text, now);
+        let alias =
+            publish.properties.as_mut().and_then(|properties| properties.topic_alias.take());
+        if let (Some(alias), Some(connection)) = (alias, self.connections.get_mut(key)) {
+            match connection.named.topic(alias, publish.topic.take(), &self.limits) {
+                Ok(topic) => publish.topic = Some(topic),
+                Err((reason, text)) => return self.fail(key, reason, text, now),
+            }
         }
         let delivery = publish.delivery;
         if let Delivery::ExactlyOnce { id, .. } = delivery
@@ -186,6 +191,10 @@ impl<P: Clone + Holder> Broker<P> {
         let mut encodings = Encodings::of(message);
         let mut ids = Vec::new();
         for of_one in matches.found.chunk_by(|(one, _), (other, _)| one == other) {
+            if let Some(place) = of_one.first().and_then(|(subscriber, _)| place_of(*subscriber)) {
+                self.deliver_to_one(place, &mut encodings, message, guard, now);
+                continue;
+            }
             // Overlapping subscriptions bring one copy, with the best quality and every identifier (MQTT-3.3.4-2).
             ids.clear();
             let mut merged: Option<Interest> = None;

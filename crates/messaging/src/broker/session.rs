@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::message::{Message, Outgoing};
 use super::slab::Key;
-use crate::mqtt::{PacketId, Version};
+use crate::mqtt::{PacketId, QoS, Version};
 use crate::router::{Cursor, Interest};
 use crate::text::Text;
 use crate::time::Instant;
@@ -100,6 +100,17 @@ impl Queue {
         let outgoing = self.messages.pop_front()?;
         self.n_bytes = self.n_bytes.saturating_sub(outgoing.len());
         Some(outgoing)
+    }
+
+    /// Takes out those that are selected, in their order.
+    pub(super) fn take_where(
+        &mut self,
+        mut select: impl FnMut(&Outgoing) -> bool,
+    ) -> Vec<Outgoing> {
+        let (taken, kept) = self.messages.drain(..).partition(|outgoing| select(outgoing));
+        self.messages = kept;
+        self.n_bytes = self.messages.iter().map(Outgoing::len).sum();
+        Vec::from(taken)
     }
 
     pub(super) fn keep(&mut self, keep: impl FnMut(&Outgoing) -> bool) {
@@ -219,6 +230,17 @@ impl Flights {
             .map(|&(_, id, _)| id)
             .collect();
         flying.iter().filter(|&&(.., is_released)| is_released).map(|&(_, id, _)| id).collect()
+    }
+
+    /// Returns what others of a group may get in place of this client: what was sent with QoS 1, in order.
+    pub(super) fn unfinished(&mut self) -> Vec<Outgoing> {
+        let mut flying: Vec<_> = self.places.drain(..).flatten().collect();
+        flying.sort_unstable_by_key(|flight| flight.order);
+        let sent = flying.into_iter().filter_map(|flight| match flight.stage {
+            Stage::Sent(outgoing) => Some(outgoing),
+            Stage::Released => None,
+        });
+        sent.filter(|sent| sent.group.is_some() && sent.qos == QoS::AtLeastOnce).collect()
     }
 
     fn place(&mut self, id: PacketId) -> Option<&mut Option<Flight>> {

@@ -1,7 +1,8 @@
 //! Subscriptions, and the retained messages that they bring.
 
 use super::connection::Open;
-use super::message::Form;
+use super::group::{Groups, Left};
+use super::message::{Form, Outgoing};
 use super::session::Search;
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share};
@@ -9,7 +10,7 @@ use crate::mqtt::{
     AckProperties, Packet, QoS, Reason, RetainHandling, SubAck, Subscribe, Subscription,
     SubscriptionId, UnsubAck, Unsubscribe,
 };
-use crate::router::{Cursor, Interest, Step};
+use crate::router::{Cursor, Interest, Step, Trie};
 use crate::text::Text;
 use crate::time::Instant;
 use crate::topic::Filter;
@@ -52,13 +53,17 @@ impl<P: Clone + Holder> Broker<P> {
         id: Option<SubscriptionId>,
         guard: &mut G,
     ) -> Result<QoS, Refusal> {
+        let n_subscriptions = self.n_subscriptions();
         let held = self.sessions.get_mut(session).ok_or(Refusal::of(Reason::Unspecified))?;
         let Subscription { filter, qos, no_local, retain_as_published, retain_handling } =
             subscription;
-        if filter.is_shared() {
-            return Err(Refusal::of(Reason::SharedSubscriptionsNotSupported));
-        }
-        if let Ruling::Deny { reason } = guard.subscribe(&held.principal, filter) {
+        let group = match (filter.is_shared(), filter.shared()) {
+            (true, None) => return Err(Refusal::of(Reason::TopicFilterInvalid)), // MQTT-4.8.2-1
+            (_, group) => group,
+        };
+        // To share a subscription allows no more and no less than to have it alone.
+        let asked = group.as_ref().map_or(filter, |(_, filter)| filter);
+        if let Ruling::Deny { reason } = guard.subscribe(&held.principal, asked) {
             self.counters.denied_subscribes += 1;
             let (principal, client_id) = (held.principal.clone(), held.client_id.clone());
             let action = Action::Subscribe { filter: filter.detach() };
@@ -83,7 +88,17 @@ impl<P: Clone + Holder> Broker<P> {
         if !is_known && !self.shares.take(name, share) {
             return Err(Refusal::of(Reason::QuotaExceeded));
         }
-        if self.trie.insert(filter, session.slot, interest).is_err() {
+        let is_full = !is_known && n_subscriptions >= self.limits.subscriptions;
+        if is_full
+            || !place(
+                &mut self.trie,
+                &mut self.groups,
+                filter,
+                group.as_ref(),
+                session.slot,
+                interest,
+            )
+        {
             if !is_known {
                 self.shares.give_back(name, share);
             }
@@ -96,7 +111,8 @@ impl<P: Clone + Holder> Broker<P> {
             RetainHandling::IfNew => !is_known,
             RetainHandling::Never => false,
         };
-        if wants_retained {
+        // Whose turn it would be to get them, nobody can say.
+        if wants_retained && group.is_none() {
             held.searches.push_back(Search { cursor: Cursor::over(filter.clone()), interest });
         }
         held.subscriptions.insert(filter);
@@ -121,12 +137,25 @@ impl<P: Clone + Holder> Broker<P> {
         };
         held.subscriptions.remove(filter);
         held.searches.retain(|search| search.cursor.filter() != filter);
-        let was_there = self.trie.remove(filter, session.slot);
+        let name = held.principal.name().clone();
+        let was_there = self.withdraw(filter, session.slot);
         if was_there {
             let share = Share::of_subscription(filter.levels().count());
-            self.shares.give_back(held.principal.name(), share);
+            self.shares.give_back(&name, share);
         }
         was_there
+    }
+
+    /// Takes a subscription out of the trie; tells whether it was there.
+    pub(super) fn withdraw(&mut self, filter: &Filter, slot: u32) -> bool {
+        let Some((name, inner)) = filter.shared() else {
+            return self.trie.remove(filter, slot);
+        };
+        match self.groups.leave(name, &inner, slot) {
+            None => false,
+            Some(Left::Others) => true,
+            Some(Left::Nobody(group)) => self.trie.remove(&inner, group),
+        }
     }
 
     /// Drops what the guard doesn't allow a session any more: subscriptions, and messages that wait.
@@ -137,23 +166,27 @@ impl<P: Clone + Holder> Broker<P> {
         let (principal, client_id) = (held.principal.clone(), held.client_id.clone());
         let conn = held.conn.map(ConnId);
         let denied = held.subscriptions.iter().filter_map(|filter| {
-            match guard.subscribe(&principal, filter) {
+            let shared = filter.shared();
+            let asked = shared.as_ref().map_or(filter, |(_, filter)| filter);
+            match guard.subscribe(&principal, asked) {
                 Ruling::Allow => None,
                 Ruling::Deny { reason } => Some((filter.clone(), reason)),
             }
         });
         let denied: alloc::vec::Vec<(Filter, Text)> = denied.collect();
-        let n_queued = held.queue.len();
-        held.queue.keep(|outgoing| {
+        let dropped = held.queue.take_where(|outgoing| {
             let topic = outgoing.frame.topic();
-            topic.is_some_and(|topic| matches!(guard.receive(&principal, &topic), Ruling::Allow))
+            topic.is_none_or(|topic| !matches!(guard.receive(&principal, &topic), Ruling::Allow))
         });
-        self.counters.denied_receives += (n_queued - held.queue.len()) as u64;
+        self.counters.denied_receives += dropped.len() as u64;
+        let (version, shared) = (held.version, |outgoing: &Outgoing| outgoing.group.is_some());
+        let dropped = dropped.into_iter().filter(shared).collect();
         for (filter, reason) in denied {
             self.unsubscribe(session, &filter);
             let (principal, client_id) = (principal.clone(), client_id.clone());
             self.record(Event::Withdrawn { conn, principal, client_id, filter, reason });
         }
+        self.hand_over_later(version, dropped);
     }
 
     /// Lets a session's searches go on at the next timeout, which is now.
@@ -202,6 +235,26 @@ impl<P: Clone + Holder> Broker<P> {
             }
         }
     }
+}
+
+/// Puts a subscription into the trie, through its group if it is shared; false if there is no room.
+fn place(
+    trie: &mut Trie,
+    groups: &mut Groups,
+    filter: &Filter,
+    group: Option<&(&[u8], Filter)>,
+    slot: u32,
+    interest: Interest,
+) -> bool {
+    let Some((name, inner)) = group else {
+        return trie.insert(filter, slot, interest).is_ok();
+    };
+    let Some(number) = groups.join(name, inner, slot, interest) else { return true };
+    let is_placed = trie.insert(inner, number, interest).is_ok();
+    if !is_placed {
+        groups.leave(name, inner, slot);
+    }
+    is_placed
 }
 
 struct Refusal {

@@ -1,9 +1,11 @@
 //! A rig of virtual clients around a broker, in virtual time, and what they live through.
 
+mod aliases;
 mod breakers;
 mod chaos;
 mod decisions;
 mod delivery;
+mod groups;
 mod model;
 mod sessions;
 

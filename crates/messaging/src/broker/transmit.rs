@@ -63,12 +63,18 @@ impl<P: Clone + Holder> Broker<P> {
         let max_len = self.limits.batch_bytes;
         let mut batch = Filling { buffers: Vec::new(), current: out, n_closed: 0 };
         let mut is_full = false;
+        let connection = self.connections.get_mut(key)?;
         if let Some(session) = self.sessions.get_mut(open.session) {
             loop {
                 let room =
                     if batch.len() == 0 { usize::MAX } else { max_len.saturating_sub(batch.len()) };
                 match next(session, open, room, &mut self.counters, now) {
-                    Next::Message(sending) => {
+                    Next::Message(mut sending) => {
+                        connection.told.rename(
+                            &mut sending.outgoing,
+                            open.max_packet,
+                            &self.limits,
+                        );
                         let n_waiting =
                             session.queue.n_bytes().min(max_len.saturating_sub(batch.len()));
                         batch.push(sending, n_waiting, now);
@@ -85,9 +91,7 @@ impl<P: Clone + Holder> Broker<P> {
         if buffers.is_empty() {
             return None;
         }
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.credit -= 1;
-        }
+        connection.credit -= 1;
         if is_full {
             self.mark_ready(key);
         }

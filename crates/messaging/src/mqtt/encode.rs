@@ -1,5 +1,7 @@
 //! Writes packets; what MQTT 3.1.1 lacks is left out.
 
+use core::num::NonZeroU16;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::MAX_REMAINING;
@@ -92,6 +94,38 @@ impl PublishFrame {
         Topic::parse(self.bytes.slice(start..end)).ok()
     }
 }
+
+impl PublishFrame {
+    /// Writes a packet of MQTT 5.0 anew with a topic alias, with its topic or without.
+    pub(crate) fn with_alias(&self, alias: NonZeroU16, has_topic: bool) -> Option<Self> {
+        let (_, n_length_bytes) = variable(self.bytes.get(1..)?).ok()??;
+        let topic_at = n_length_bytes + 3;
+        let topic_len = self.bytes.get(topic_at - 2..topic_at)?.try_into().ok();
+        let id_at = topic_at + usize::from(topic_len.map(u16::from_be_bytes)?);
+        let topic = self.bytes.get(topic_at..id_at).filter(|_| has_topic).unwrap_or_default();
+        let body_at = id_at + if self.id_at.is_some() { 2 } else { 0 };
+        let (body_len, n_length_bytes) = variable(self.bytes.get(body_at..)?).ok()??;
+        let body = self.bytes.get(body_at + n_length_bytes..)?;
+        let body_len = body_len + ALIAS_LEN;
+        let before_body = 2 + topic.len() + (body_at - id_at) + variable_len(body_len);
+        let mut out = BytesMut::new();
+        let remaining = before_body + ALIAS_LEN + body.len();
+        put_header(*self.bytes.first()?, remaining, &mut out).ok()?;
+        put_field(&mut out, topic);
+        let new_id_at = self.id_at.map(|_| out.len());
+        out.put_slice(self.bytes.get(id_at..body_at)?);
+        put_variable(&mut out, body_len);
+        out.put_u8(0x23);
+        out.put_u16(alias.get());
+        let moved = |at: usize| Some(at.checked_sub(body_at + n_length_bytes)? + out.len());
+        let expiry_at = self.expiry_at.and_then(moved);
+        out.put_slice(body);
+        Some(Self { bytes: out.freeze(), id_at: new_id_at, expiry_at })
+    }
+}
+
+/// How many bytes a topic alias takes among the properties.
+const ALIAS_LEN: usize = 3;
 
 /// Encodes a PUBLISH to be shared.
 pub(crate) fn encode_publish(

@@ -51,7 +51,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
     let broker = &rig.broker;
     let n_subscriptions: usize =
         broker.sessions.iter().map(|(_, session)| session.subscriptions.len()).sum();
-    prop_assert_eq!(broker.trie.len(), n_subscriptions);
+    prop_assert_eq!(broker.sizes().subscriptions, n_subscriptions);
     prop_assert_eq!(broker.by_client.len(), broker.sessions.len());
     let of_sessions = broker.sessions.iter().flat_map(|(_, session)| {
         let filters = session.subscriptions.iter();
@@ -102,6 +102,8 @@ fn perform(rig: &mut Rig, conns: &mut [Option<ConnId>; N_CLIENTS], act: Act, n_o
             let mut connect = connect(&alloc::format!("c{client}"), version);
             connect.clean_start = clean_start;
             connect.properties.session_expiry = expiry.filter(|_| version == Version::V5);
+            connect.properties.topic_alias_maximum =
+                Some(1).filter(|_| version == Version::V5 && client == 0);
             connect.will =
                 has_will.then(|| will("a/will", Some(5).filter(|_| version == Version::V5)));
             rig.send(conn, connected(connect));
@@ -196,7 +198,15 @@ fn perform(rig: &mut Rig, conns: &mut [Option<ConnId>; N_CLIENTS], act: Act, n_o
 
 fn acts() -> impl Strategy<Value = Act> {
     let client = 0..N_CLIENTS;
-    let filters = prop::sample::select(alloc::vec!["#", "a/#", "+/b", "a/b", "a/will"]);
+    let filters = prop::sample::select(alloc::vec![
+        "#",
+        "a/#",
+        "+/b",
+        "a/b",
+        "a/will",
+        "$share/g/a/#",
+        "$share/h/+/b",
+    ]);
     let topics = prop::sample::select(alloc::vec!["a/b", "a", "c/b"]);
     let qualities =
         prop::sample::select(alloc::vec![QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);

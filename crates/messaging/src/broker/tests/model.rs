@@ -13,6 +13,8 @@ enum Act {
 
 #[derive(Default)]
 struct Model {
+    /// Who is in each group, and whose turn it is.
+    groups: BTreeMap<&'static str, (Vec<usize>, usize)>,
     subscriptions: [BTreeSet<&'static str>; N_CLIENTS],
     retained: BTreeMap<&'static str, usize>,
 }
@@ -25,8 +27,14 @@ proptest! {
         let mut rig = Rig::with(Limits { retained_steps: 2, ..Limits::default() });
         let conns: Vec<ConnId> = ["c0", "c1", "c2"]
             .into_iter()
-            .map(|name| rig.join(name, if name == "c1" { Version::V311 } else { Version::V5 }))
+            .map(|name| {
+                let mut connect =
+                    connect(name, if name == "c1" { Version::V311 } else { Version::V5 });
+                connect.properties.topic_alias_maximum = Some(2).filter(|_| name == "c2");
+                rig.join_as(connect)
+            })
             .collect();
+        let mut numbers = BTreeMap::new();
         let mut model = Model::default();
         for (number, act) in acts.into_iter().enumerate() {
             let expected = model.perform(&act, number);
@@ -35,7 +43,13 @@ proptest! {
                 let mut found = Vec::new();
                 while let Some(packet) = rig.receive(conns[client]) {
                     if let Packet::Publish(publish) = packet {
-                        let topic = publish.topic.expect("no alias is used").to_string();
+                        let alias = publish.properties.as_ref().and_then(|of| of.topic_alias);
+                        prop_assert!(alias.is_none_or(|alias| client == 2 && alias.get() <= 2));
+                        if let (Some(alias), Some(topic)) = (alias, &publish.topic) {
+                            prop_assert_eq!(numbers.insert(alias, topic.clone()), None, "told once");
+                        }
+                        let known = alias.and_then(|alias| numbers.get(&alias));
+                        let topic = publish.topic.as_ref().or(known).expect("a topic").to_string();
                         found.push((topic, String::from_utf8_lossy(&publish.payload).to_string(), publish.retain));
                     }
                 }
@@ -57,6 +71,12 @@ impl Model {
                 // MQTT 3.1.1 has no retain handling.
                 let handling = if client == 1 { RetainHandling::Always } else { handling };
                 let is_new = self.subscriptions[client].insert(filter);
+                if filter.starts_with("$share/") {
+                    if is_new {
+                        self.groups.entry(filter).or_default().0.push(client);
+                    }
+                    return expected;
+                }
                 if handling == RetainHandling::Always
                     || (handling == RetainHandling::IfNew && is_new)
                 {
@@ -68,6 +88,15 @@ impl Model {
             }
             Act::Unsubscribe(client, filter) => {
                 self.subscriptions[client].remove(filter);
+                if let Some((members, next)) = self.groups.get_mut(filter)
+                    && let Some(idx) = members.iter().position(|member| *member == client)
+                {
+                    members.remove(idx);
+                    *next -= usize::from(idx < *next);
+                    if members.is_empty() {
+                        self.groups.remove(filter);
+                    }
+                }
             }
             Act::Publish(_, topic, retain, is_empty) => {
                 let payload = if is_empty { String::new() } else { number.to_string() };
@@ -75,6 +104,19 @@ impl Model {
                     self.retained.remove(topic);
                 } else if retain {
                     self.retained.insert(topic, number);
+                }
+                for (filter, (members, next)) in &mut self.groups {
+                    let (_, inner) = filter
+                        .parse::<Filter>()
+                        .expect("a filter")
+                        .shared()
+                        .map(|(name, inner)| (name.to_vec(), inner))
+                        .expect("it is shared");
+                    if inner.matches(&topic.parse().expect("a topic")) {
+                        let idx = *next % members.len();
+                        expected[members[idx]].push((topic.to_string(), payload.clone(), false));
+                        *next = (idx + 1) % members.len();
+                    }
                 }
                 for (filters, expected) in self.subscriptions.iter().zip(&mut expected) {
                     if filters.iter().any(|filter| matches(filter, topic)) {
@@ -114,7 +156,17 @@ fn perform(rig: &mut Rig, conns: &[ConnId], act: &Act, number: usize) {
 fn acts() -> impl Strategy<Value = Act> {
     let client = 0..N_CLIENTS;
     let filters = prop::sample::select(alloc::vec![
-        "#", "+", "a/#", "a/+", "+/b", "a", "a/b", "$s/#", "+/+/c"
+        "#",
+        "+",
+        "a/#",
+        "a/+",
+        "+/b",
+        "a",
+        "a/b",
+        "$s/#",
+        "+/+/c",
+        "$share/g/a/#",
+        "$share/h/#"
     ]);
     let topics =
         prop::sample::select(alloc::vec!["a", "b", "a/b", "b/b", "a/", "$s/b", "a/b/c", "a/x/c"]);

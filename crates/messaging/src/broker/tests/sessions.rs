@@ -32,12 +32,12 @@ fn conn_ack_tells_what_holds_instead_of_what_was_asked() {
     assert_eq!(properties.session_expiry, Some(60));
     assert_eq!(properties.server_keep_alive, Some(1_200), "none was asked for");
     assert_eq!(properties.assigned_client_id.as_deref(), Some("/assigned"));
-    assert_eq!(properties.shared_available, Some(false));
+    assert_eq!(properties.topic_alias_maximum, Some(32));
     assert_eq!(properties.maximum_packet_size.map(|size| size.get()), Some(262_144));
     assert_eq!(
-        (properties.maximum_qos, properties.retain_available),
-        (None, None),
-        "both are there"
+        (properties.maximum_qos, properties.retain_available, properties.shared_available),
+        (None, None, None),
+        "all are there"
     );
 }
 
