@@ -15,19 +15,19 @@ use bytes::{Buf, Bytes, BytesMut};
 use messaging::broker::{Batch, ConnId};
 use messaging::mqtt::{Decoder, PacketLimits};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 
 use crate::hub::{Calls, Input};
 
-/// What devices are spoken to over.
-pub(crate) type Stream = TlsStream<TcpStream>;
+/// What a peer is spoken to over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// Serves a connection until one side ends it.
 pub(crate) async fn serve(
-    mut stream: Stream,
+    mut stream: impl Stream,
     conn: ConnId,
     mut batches: mpsc::Receiver<Batch>,
     calls: &Calls,
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
 }
 
 /// Ends TLS in good order, within a bound of time.
-pub(crate) async fn say_goodbye(stream: &mut Stream) {
+pub(crate) async fn say_goodbye(stream: &mut impl Stream) {
     let _ = timeout(FAREWELL, stream.shutdown()).await;
 }
 
@@ -132,7 +132,7 @@ impl Out {
     fn step(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &mut Stream,
+        stream: &mut impl Stream,
         batches: &mut mpsc::Receiver<Batch>,
         received: &mut BytesMut,
         reads: bool,
@@ -160,7 +160,7 @@ impl Out {
     }
 
     /// Writes on; tells whether a batch was written to its end, or that there is none.
-    fn write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<bool>> {
+    fn write(&mut self, cx: &mut Context<'_>, stream: &mut impl Stream) -> Poll<io::Result<bool>> {
         if !self.is_writing {
             let Some(batch) = self.waiting.pop_front() else { return Poll::Ready(Ok(false)) };
             self.current = batch.buffers.into();
@@ -186,7 +186,7 @@ impl Out {
 /// Reads into a buffer on the stack, so that a connection that waits holds none.
 fn read(
     cx: &mut Context<'_>,
-    stream: &mut Stream,
+    stream: &mut impl Stream,
     received: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {
     let mut scratch = [MaybeUninit::uninit(); RECORD];
@@ -197,7 +197,7 @@ fn read(
 }
 
 /// Writes what is left, and closes; a peer that does not take it in time loses it.
-async fn end(mut stream: Stream, mut out: Out) {
+async fn end(mut stream: impl Stream, mut out: Out) {
     let written = timeout(FAREWELL, async {
         while poll_fn(|cx| out.write(cx, &mut stream)).await? {}
         stream.shutdown().await

@@ -9,6 +9,7 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use crate::address::{Addresses, Place};
@@ -105,7 +106,7 @@ impl Door {
 }
 
 type Admitted =
-    (connection::Stream, messaging::broker::ConnId, mpsc::Receiver<messaging::broker::Batch>);
+    (TlsStream<TcpStream>, messaging::broker::ConnId, mpsc::Receiver<messaging::broker::Batch>);
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;

@@ -123,7 +123,7 @@ impl Gate {
 
     fn rule(&mut self, principal: &Principal, ask: Ask<'_>) -> Ruling {
         if let Some(cause) = self.cutting {
-            return Ruling::Deny { reason: Text::from_static(cause.text()) };
+            return Ruling::not_authorized(Text::from_static(cause.text()));
         }
         let decision = self.decide(principal, ask);
         if decision.allows() {
@@ -144,7 +144,7 @@ impl Gate {
                 Text::clipped(&decision.wire_text())
             }
         };
-        Ruling::Deny { reason }
+        Ruling::not_authorized(reason)
     }
 
     /// Denies a client id that is another's; while it is repeated, it is the same decision.
@@ -158,7 +158,7 @@ impl Gate {
             Arc::new(Decision::denied(self.ids.decision(), cause, epoch))
         });
         self.denials.count(principal, Action::Connect, None, &decision, self.at);
-        Ruling::Deny { reason: Text::clipped(&decision.wire_text()) }
+        Ruling::not_authorized(Text::clipped(&decision.wire_text()))
     }
 }
 

@@ -32,6 +32,7 @@ mod connection;
 mod door;
 mod guard;
 mod hub;
+mod insecure;
 mod limits;
 pub mod link;
 mod metrics;
@@ -56,6 +57,8 @@ pub struct Setup {
     pub mqtt: TcpListener,
     /// Where Prometheus may ask for counts.
     pub metrics: Option<TcpListener>,
+    /// Where suites may try a broker of its own, without TLS and with an open policy; on loopback.
+    pub insecure: Option<TcpListener>,
     /// The names by which devices reach the gateway: its certificate must have them.
     pub names: Vec<ServerName>,
     /// The key that signs standing.
@@ -75,7 +78,8 @@ pub async fn run(
     ready: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let Setup { link, mqtt, metrics: scrapes, names, standing_key, issuing, limits } = setup;
+    let Setup { link, mqtt, metrics: scrapes, insecure, names, standing_key, issuing, limits } =
+        setup;
     let anchor =
         || Anchor::trust(&issuing).context("the issuing authority's certificate is not usable");
     let revoked = Revoked::default();
@@ -97,6 +101,10 @@ pub async fn run(
     tasks.spawn(link::send(writer, messages));
     if let Some(listener) = scrapes {
         tasks.spawn(metrics::serve(listen(listener)?, Arc::clone(&metrics)));
+    }
+
+    if let Some(listener) = insecure {
+        tasks.spawn(insecure::keep_or_say(listener, limits.broker.clone()));
     }
 
     let beginning = Beginning {

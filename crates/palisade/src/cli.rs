@@ -153,6 +153,10 @@ pub(crate) struct Up {
     /// belongs into palisade.toml, since others see the command line
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Open a port on loopback without TLS and with an open policy, on a broker of its own that no
+    /// device is on: for suites that try what a broker does
+    #[arg(long, value_name = "PORT")]
+    insecure_test_listener: Option<u16>,
     #[command(flatten)]
     unlock: key::Unlock,
 }
@@ -183,7 +187,7 @@ pub(crate) fn run() -> Result<Exit, Failure> {
     crate::telemetry::start(&configuration.log.value, configuration.log_format.value, "palisade");
     let context = Context { configuration, output: Output::of(cli.global.json), told };
     match cli.command {
-        Command::Up(_) => crate::up::run(&context).map(|()| Exit::Ok),
+        Command::Up(up) => crate::up::run(&context, up.insecure_test_listener).map(|()| Exit::Ok),
         Command::Key(command) => key::run(&context, &command),
         Command::Backup(command) => backup::run(&context, &command),
         Command::Config(command) => config::run(&context, command),

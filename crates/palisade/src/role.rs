@@ -111,15 +111,18 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
                 ended.map_err(|error| Failure { exit: exit(&error), error })
             })
         }
-        (Role::Gateway, Part::Gateway { names, authorities }) => {
+        (Role::Gateway, Part::Gateway { names, authorities, metrics, insecure }) => {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             sandbox::enter(&Bounds { role, folder: &folder, database: None })?;
             // It keeps nothing on the disk, so it needs no secret.
             drop(secret);
+            let (link, mqtt) = (next()?.into(), next()?.into());
+            let mut wanted = |is: bool| is.then(&mut next).transpose();
             let setup = gateway::Setup {
-                link: next()?.into(),
-                mqtt: next()?.into(),
-                metrics: fds.next().map(Into::into),
+                link,
+                mqtt,
+                metrics: wanted(metrics)?.map(Into::into),
+                insecure: wanted(insecure)?.map(Into::into),
                 names,
                 standing_key: authorities.standing,
                 issuing: authorities.issuing.to_vec(),

@@ -102,7 +102,8 @@ pub(crate) enum Part {
         #[n(4)]
         invite: bool,
     },
-    /// Descriptors: the link to control, the listener for MQTT, and the one for counts if wanted.
+    /// Descriptors: the link to control, the listener for MQTT, then those for counts and for suites
+    /// that are wanted.
     #[n(2)]
     Gateway {
         /// The names for its certificate.
@@ -111,6 +112,12 @@ pub(crate) enum Part {
         /// Whose certificates it takes, and who signs standing.
         #[n(1)]
         authorities: Authorities,
+        /// Whether there is a listener for counts.
+        #[n(2)]
+        metrics: bool,
+        /// Whether there is one without TLS, for suites.
+        #[n(3)]
+        insecure: bool,
     },
 }
 
@@ -270,6 +277,8 @@ mod tests {
                     standing: key.public_key().clone(),
                     record: "record".into(),
                 },
+                metrics: true,
+                insecure: false,
             },
         }
     }

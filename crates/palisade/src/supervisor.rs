@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) mqtt: TcpListener,
     /// The listener for the gateway's counts, where one is wanted.
     pub(crate) metrics: Option<TcpListener>,
+    /// The listener without TLS for suites, where one is wanted.
+    pub(crate) insecure: Option<TcpListener>,
     /// The listener for commands on this machine.
     pub(crate) local: UnixListener,
     /// The names for certificates.
@@ -103,10 +105,15 @@ impl Plan {
             self.local.try_clone()?.into(),
         ];
         let mut control = self.spawn(Role::Control, part, &fds).await?;
-        let part = Part::Gateway { names: self.names.clone(), authorities: authorities.clone() };
+        let part = Part::Gateway {
+            names: self.names.clone(),
+            authorities: authorities.clone(),
+            metrics: self.metrics.is_some(),
+            insecure: self.insecure.is_some(),
+        };
         let mut fds = vec![gateway_end.into(), self.mqtt.try_clone()?.into()];
-        if let Some(metrics) = &self.metrics {
-            fds.push(metrics.try_clone()?.into());
+        for listener in [&self.metrics, &self.insecure].into_iter().flatten() {
+            fds.push(listener.try_clone()?.into());
         }
         let mut gateway = self.spawn(Role::Gateway, part, &fds).await?;
         drop(fds);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
@@ -35,12 +35,16 @@ const WINDOW: Duration = Duration::from_secs(60);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+const TEST_LISTENER: &str = "--insecure-test-listener";
+
 /// Starts everything and watches over it.
-pub(crate) fn run(context: &Context) -> Result<(), Failure> {
+///
+/// A port for tests opens a listener without TLS on loopback beside the others.
+pub(crate) fn run(context: &Context, for_tests: Option<u16>) -> Result<(), Failure> {
     sandbox::no_dumps()?;
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     allow_many_connections();
-    let (plan, _lock) = prepare(&context.configuration, context.folder())?;
+    let (plan, _lock) = prepare(&context.configuration, for_tests, context.folder())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(Box::pin(watch(context, &plan)));
     // The socket's file tells nobody anything once nobody listens.
@@ -58,7 +62,11 @@ fn allow_many_connections() {
 }
 
 /// Gets hold of all that can be missing, before anything is made or started.
-fn prepare(c: &Configuration, folder: Folder) -> Result<(Plan, Lock), Failure> {
+fn prepare(
+    c: &Configuration,
+    for_tests: Option<u16>,
+    folder: Folder,
+) -> Result<(Plan, Lock), Failure> {
     let folder_failure = |e: FolderError| Failure { exit: e.exit(), error: e.into() };
     let state = folder.inspect().map_err(folder_failure)?;
     let choice = Choice::of(&c.unlocking)?;
@@ -73,6 +81,8 @@ fn prepare(c: &Configuration, folder: Folder) -> Result<(Plan, Lock), Failure> {
     let https = listen(at(c.https_port.value), "--https-port")?;
     let mqtt = listen(at(c.mqtt_port.value), "--mqtt-port")?;
     let metrics = c.metrics.value.map(|address| listen(address, "--metrics")).transpose()?;
+    let for_tests = for_tests.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let insecure = for_tests.map(|address| listen(address, TEST_LISTENER)).transpose()?;
     if let Some(url) = &c.store.value {
         store::reach(url)?;
     }
@@ -95,6 +105,7 @@ fn prepare(c: &Configuration, folder: Folder) -> Result<(Plan, Lock), Failure> {
         https,
         mqtt,
         metrics,
+        insecure,
         local,
         store: c.store.value.clone().map(Zeroizing::new),
         log: c.log.value.clone(),
@@ -281,13 +292,15 @@ fn announce(context: &Context, plan: &Plan, roles: &Roles) -> Result<(), Failure
     let pids = roles.pids();
     let metrics = plan.metrics.as_ref().map(|m| m.local_addr()).transpose()?;
     let metrics = metrics.map(|address| format!("http://{address}/metrics"));
+    let insecure = plan.insecure.as_ref().map(|i| i.local_addr()).transpose()?;
+    let insecure = insecure.map(|address| address.to_string());
     info!(console, mqtt = plan.broker, data, "ready");
     if out.is_json() {
         let pids: serde_json::Map<_, _> =
             pids.into_iter().map(|(name, pid)| (name.to_string(), json!(pid))).collect();
         return out.json(&json!({
             "ready": true, "console": console, "sign_in": sign_in, "mqtt": plan.broker,
-            "metrics": metrics,
+            "metrics": metrics, "insecure_test_listener": insecure,
             "root": root.to_string(), "data": data, "pid": std::process::id(), "roles": pids,
             "record": roles.authorities.record,
         }));
@@ -304,6 +317,11 @@ fn announce(context: &Context, plan: &Plan, roles: &Roles) -> Result<(), Failure
     text.push_str(&format!("  MQTT     {} (TLS 1.3 with client certificates)\n", plan.broker));
     if let Some(metrics) = metrics {
         text.push_str(&format!("  Metrics  {metrics} of the gateway\n"));
+    }
+    if let Some(address) = insecure {
+        text.push_str(&format!(
+            "  Tests    {address} is open to everybody on this machine, with a broker of its own\n"
+        ));
     }
     text.push_str(&format!("  Root CA  SHA-256 {root}\n"));
     text.push_str(&format!("  Data     {data}\n\n"));

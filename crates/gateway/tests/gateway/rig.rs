@@ -65,6 +65,7 @@ impl Rig {
             link: up,
             mqtt: listener,
             metrics,
+            insecure: None,
             names: vec![ServerName::Dns("localhost".into())],
             standing_key: house.standing.public_key().clone(),
             issuing: house.issuing.der.clone(),

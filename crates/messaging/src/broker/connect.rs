@@ -6,13 +6,14 @@ use core::time::Duration;
 use super::alias::Told;
 use super::connection::{Open, State, put};
 use super::ending::Chore;
+use super::guard::told;
 use super::message::Message;
 use super::session::{LastWill, Session};
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share, Why};
 use crate::mqtt::{
-    Ack, ConnAck, ConnAckProperties, Connect, ConnectProperties, MAX_REMAINING, Packet, Reason,
-    Version,
+    Ack, ConnAck, ConnAckProperties, Connect, ConnectProperties, Kind, MAX_REMAINING, Packet,
+    Reason, Version,
 };
 use crate::text::Text;
 use crate::time::Instant;
@@ -281,9 +282,8 @@ fn rule<P, G: Guard<P>>(
     connect: &Connect,
     guard: &mut G,
 ) -> Result<(), (Refusal, Action)> {
-    let reason = Reason::NotAuthorized;
-    if let Ruling::Deny { reason: text } = guard.connect(principal, client_id, connect) {
-        return Err((Refusal { reason, text }, Action::Connect));
+    if let Ruling::Deny { code, reason: text } = guard.connect(principal, client_id, connect) {
+        return Err((Refusal { reason: told(code, Kind::ConnAck), text }, Action::Connect));
     }
     let Some(will) = &connect.will else {
         return Ok(());
@@ -291,7 +291,8 @@ fn rule<P, G: Guard<P>>(
     let n_payload = will.payload.as_bytes().len();
     match guard.publish(principal, &will.topic, will.retain, will.qos, n_payload) {
         Ruling::Allow => Ok(()),
-        Ruling::Deny { reason: text } => {
+        Ruling::Deny { code, reason: text } => {
+            let reason = told(code, Kind::ConnAck);
             Err((Refusal { reason, text }, Action::Will { topic: will.topic.detach() }))
         }
     }

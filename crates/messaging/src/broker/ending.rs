@@ -216,7 +216,7 @@ impl<P: Clone + Holder> Broker<P> {
         let Lost { principal, client_id, mut message } = lost;
         message.begin(now);
         let n_payload = message.payload.len();
-        if let Ruling::Deny { reason } =
+        if let Ruling::Deny { reason, .. } =
             guard.publish(&principal, &message.topic, message.retain, message.qos, n_payload)
         {
             self.counters.denied_publishes += 1;

@@ -1,6 +1,6 @@
 //! Who may do what: the broker asks, the caller's guard answers at once.
 
-use crate::mqtt::{Connect, QoS};
+use crate::mqtt::{Connect, Kind, QoS, Reason, Side};
 use crate::text::Text;
 use crate::topic::{Filter, Topic};
 
@@ -30,7 +30,23 @@ pub enum Ruling {
     Allow,
     /// It may not.
     Deny {
+        /// MQTT's word for it; where the answer can't have it, `NotAuthorized` stands in its place.
+        code: Reason,
         /// What the peer is told: a decision id and a plain cause.
         reason: Text,
     },
+}
+
+impl Ruling {
+    /// Denies because it is not allowed.
+    #[must_use]
+    pub const fn not_authorized(reason: Text) -> Self {
+        Self::Deny { code: Reason::NotAuthorized, reason }
+    }
+}
+
+/// Gives the code of a denial as a kind of answer can have it.
+pub(super) fn told(code: Reason, kind: Kind) -> Reason {
+    let fits = code.is_failure() && code.is_allowed(kind, Side::Client);
+    if fits { code } else { Reason::NotAuthorized }
 }

@@ -5,11 +5,14 @@ use alloc::vec::Vec;
 use super::connection::Open;
 use super::ending::Chore;
 use super::group::place_of;
+use super::guard::told;
 use super::message::{Encodings, Form, Kept, Message, Outgoing};
 use super::session::Stage;
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Timer};
-use crate::mqtt::{Ack, Delivery, Packet, PacketId, Publish, QoS, Reason, SubscriptionId, Version};
+use crate::mqtt::{
+    Ack, Delivery, Kind, Packet, PacketId, Publish, QoS, Reason, SubscriptionId, Version,
+};
 use crate::router::Interest;
 use crate::text::Text;
 use crate::time::Instant;
@@ -95,7 +98,7 @@ impl<P: Clone + Holder> Broker<P> {
     ) -> Option<(Reason, Text)> {
         let held = self.sessions.get(open.session)?;
         let Message { topic, qos, retain, payload, .. } = message;
-        if let Ruling::Deny { reason } =
+        if let Ruling::Deny { code, reason } =
             guard.publish(&held.principal, topic, *retain, *qos, payload.len())
         {
             self.counters.denied_publishes += 1;
@@ -109,7 +112,7 @@ impl<P: Clone + Holder> Broker<P> {
                 action,
                 reason: reason.clone(),
             });
-            return Some((Reason::NotAuthorized, reason));
+            return Some((told(code, Kind::PubAck), reason));
         }
         if message.retain {
             let principal = held.principal.clone();

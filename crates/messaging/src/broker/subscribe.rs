@@ -2,12 +2,13 @@
 
 use super::connection::Open;
 use super::group::{Groups, Left};
+use super::guard::told;
 use super::message::{Form, Outgoing};
 use super::session::Search;
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share};
 use crate::mqtt::{
-    AckProperties, Packet, QoS, Reason, RetainHandling, SubAck, Subscribe, Subscription,
+    AckProperties, Kind, Packet, QoS, Reason, RetainHandling, SubAck, Subscribe, Subscription,
     SubscriptionId, UnsubAck, Unsubscribe,
 };
 use crate::router::{Cursor, Interest, Step, Trie};
@@ -63,7 +64,7 @@ impl<P: Clone + Holder> Broker<P> {
         };
         // To share a subscription allows no more and no less than to have it alone.
         let asked = group.as_ref().map_or(filter, |(_, filter)| filter);
-        if let Ruling::Deny { reason } = guard.subscribe(&held.principal, asked) {
+        if let Ruling::Deny { code, reason } = guard.subscribe(&held.principal, asked) {
             self.counters.denied_subscribes += 1;
             let (principal, client_id) = (held.principal.clone(), held.client_id.clone());
             let action = Action::Subscribe { filter: filter.detach() };
@@ -75,7 +76,7 @@ impl<P: Clone + Holder> Broker<P> {
                 action,
                 reason: reason.clone(),
             });
-            return Err(Refusal { reason: Reason::NotAuthorized, text: Some(reason) });
+            return Err(Refusal { reason: told(code, Kind::SubAck), text: Some(reason) });
         }
         let is_known = held.subscriptions.contains(filter);
         if !is_known && held.subscriptions.len() >= self.limits.subscriptions_per_session {
@@ -170,7 +171,7 @@ impl<P: Clone + Holder> Broker<P> {
             let asked = shared.as_ref().map_or(filter, |(_, filter)| filter);
             match guard.subscribe(&principal, asked) {
                 Ruling::Allow => None,
-                Ruling::Deny { reason } => Some((filter.clone(), reason)),
+                Ruling::Deny { reason, .. } => Some((filter.clone(), reason)),
             }
         });
         let denied: alloc::vec::Vec<(Filter, Text)> = denied.collect();

@@ -315,7 +315,7 @@ impl Guard<String> for Rules {
 
 fn ruling(denied: &BTreeSet<String>, what: &str) -> Ruling {
     match denied.contains(what) {
-        true => Ruling::Deny { reason: Text::from_static("decision 42: not allowed") },
+        true => Ruling::not_authorized(Text::from_static("decision 42: not allowed")),
         false => Ruling::Allow,
     }
 }
