@@ -25,19 +25,25 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
-/// Serves a connection until one side ends it.
+/// Serves a connection, of which some bytes may have been read already, until one side ends it.
 pub(crate) async fn serve(
     mut stream: impl Stream,
     conn: ConnId,
     mut batches: mpsc::Receiver<Batch>,
     calls: &Calls,
     limits: PacketLimits,
+    mut received: BytesMut,
 ) {
     let Calls { inputs, sent } = calls;
     let mut decoder = Decoder::for_server(limits);
-    let mut received = BytesMut::new();
     let mut out = Out::default();
     let mut reads = true;
+    if !received.is_empty() {
+        match hand_over(conn, &mut decoder, &mut received, inputs).await {
+            Ok(goes_on) => reads = goes_on,
+            Err(Stopped) => return,
+        }
+    }
     loop {
         let step =
             poll_fn(|cx| out.step(cx, &mut stream, &mut batches, &mut received, reads)).await;
@@ -59,7 +65,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Ends TLS in good order, within a bound of time.
+/// Ends a stream in good order, within a bound of time.
 pub(crate) async fn say_goodbye(stream: &mut impl Stream) {
     let _ = timeout(FAREWELL, stream.shutdown()).await;
 }

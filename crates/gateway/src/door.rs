@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use messaging::broker::{Batch, ConnId};
 use policy::Refusal;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +19,7 @@ use crate::connection;
 use crate::hub::{Calls, Input, Opening};
 use crate::limits::Limits;
 use crate::tls::{Refused, Tls};
+use crate::websocket::{self, Greeting};
 
 /// What every connection's task shares.
 pub(crate) struct Door {
@@ -61,14 +64,44 @@ impl Door {
         match admitted.unwrap_or(Err(Refused::because(Refusal::Timeout))) {
             Ok((stream, conn, batches)) => {
                 place.prove();
-                let packet_limits = self.limits.broker.packet;
-                connection::serve(stream, conn, batches, &self.calls, packet_limits).await;
+                self.serve(stream, conn, batches).await;
             }
             Err(refused) => {
                 debug!(%peer, why = refused.why.as_str(), "peer turned away");
                 self.report(peer, refused).await;
             }
         }
+    }
+
+    /// Finds out what a proven peer speaks, and serves it.
+    async fn serve(
+        &self,
+        mut stream: TlsStream<TcpStream>,
+        conn: ConnId,
+        mut batches: mpsc::Receiver<Batch>,
+    ) {
+        let (calls, packets) = (&self.calls, self.limits.broker.packet);
+        let deadline = Instant::now() + self.limits.broker.connect_timeout;
+        let greeting = tokio::select! {
+            greeting = timeout_at(deadline, websocket::greeting(&mut stream)) => greeting,
+            // The broker has ended it, and has nothing to say before a CONNECT.
+            _ = batches.recv() => return connection::say_goodbye(&mut stream).await,
+        };
+        match greeting {
+            Ok(Ok(Greeting::Mqtt(read))) => {
+                return connection::serve(stream, conn, batches, calls, packets, read).await;
+            }
+            Ok(Ok(Greeting::Http(head))) => {
+                let accepted = Box::pin(websocket::accept(stream, head, packets.packet));
+                if let Ok(Ok(stream)) = timeout_at(deadline, accepted).await {
+                    let read = BytesMut::new();
+                    return connection::serve(stream, conn, batches, calls, packets, read).await;
+                }
+            }
+            Ok(Err(_)) | Err(_) => connection::say_goodbye(&mut stream).await,
+        }
+        // Only when the gateway stops is there nobody to hear it.
+        let _ = calls.inputs.send(Input::Closed(conn)).await;
     }
 
     async fn admit(
@@ -105,8 +138,7 @@ impl Door {
     }
 }
 
-type Admitted =
-    (TlsStream<TcpStream>, messaging::broker::ConnId, mpsc::Receiver<messaging::broker::Batch>);
+type Admitted = (TlsStream<TcpStream>, ConnId, mpsc::Receiver<Batch>);
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;

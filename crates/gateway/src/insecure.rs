@@ -9,6 +9,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::BytesMut;
 use messaging::broker::{Batch, Broker, ConnId, Guard, Holder, Limits, Ruling, Share};
 use messaging::mqtt::{Connect, QoS, Reason};
 use messaging::text::Text;
@@ -54,7 +55,7 @@ async fn keep(listener: TcpListener, limits: Limits) -> anyhow::Result<()> {
         let calls = calls.clone();
         tokio::spawn(async move {
             if let Ok(conn) = answered.await {
-                connection::serve(stream, conn, batches, &calls, packets).await;
+                connection::serve(stream, conn, batches, &calls, packets, BytesMut::new()).await;
             }
         });
     }

@@ -39,6 +39,7 @@ mod metrics;
 mod observations;
 mod revoked;
 mod tls;
+mod websocket;
 
 pub use limits::Limits;
 

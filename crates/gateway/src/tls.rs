@@ -26,6 +26,7 @@ pub(crate) use refused::{Refused, refusal_of_cause};
 pub(crate) use visitor::Leaf;
 
 use crate::revoked::Revoked;
+use crate::websocket;
 use visitor::Visitor;
 
 /// What every handshake needs.
@@ -81,6 +82,8 @@ impl Tls {
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        // Who names none of them is not turned away for that: the first byte says what it speaks.
+        config.alpn_protocols = vec![websocket::PROTOCOL.into(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
 }

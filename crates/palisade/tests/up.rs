@@ -64,6 +64,32 @@ fn a_database_that_is_not_there_leaves_nothing_made() {
 }
 
 #[test]
+fn the_test_listener_speaks_to_everybody_on_this_machine_and_to_no_device() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut child, ready) = up(&place.path().join("data"), &["--insecure-test-listener", "0"]);
+    let address = ready.get("insecure_test_listener").and_then(Value::as_str).unwrap();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut heard = |sent: &[u8], n_bytes: usize| {
+        stream.write_all(sent).unwrap();
+        let mut answer = vec![0; n_bytes];
+        stream.read_exact(&mut answer).unwrap();
+        answer
+    };
+    // CONNECT of MQTT 3.1.1 as `a`, SUBSCRIBE to all and to what is always refused, PUBLISH to `t`.
+    assert_eq!(heard(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01a", 4), b"\x20\x02\0\0");
+    let subscribe = b"\x82\x19\0\x01\0\x01#\0\0\x10test/nosubscribe\0";
+    assert_eq!(heard(subscribe, 6), b"\x90\x04\0\x01\0\x80");
+    assert_eq!(heard(b"\x30\x05\0\x01t42", 7), b"\x30\x05\0\x01t42");
+    // None of it is seen where devices are.
+    let command =
+        palisade().args(["events", "--json", "--data"]).arg(place.path().join("data")).output();
+    let events = text(&command.unwrap().stdout);
+    rig::stop(&mut child);
+    assert!(events.contains("system.started") && !events.contains("device.connected"), "{events}");
+}
+
+#[test]
 fn the_gateways_counts_can_be_had_where_it_was_said() {
     let place = tempfile::tempdir().unwrap();
     let (mut child, ready) = up(&place.path().join("data"), &["--metrics", "127.0.0.1:0"]);

@@ -7,3 +7,4 @@ mod mosquitto;
 mod rig;
 mod sessions;
 mod standing;
+mod websocket;

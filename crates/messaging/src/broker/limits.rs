@@ -64,7 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             packet: PacketLimits::default(),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
             connections: 20_000,
             sessions: 40_000,
             client_id_bytes: 256,
