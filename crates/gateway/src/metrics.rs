@@ -138,6 +138,7 @@ impl Metrics {
             ("subscriptions", sizes.subscriptions),
             ("retained", sizes.retained),
             ("retained_bytes", sizes.retained_bytes),
+            ("pooled_bytes", sizes.pooled_bytes),
         ];
         for (kind, n) in held {
             self.sizes.get_or_create(&[("kind", kind)]).set(signed(n));

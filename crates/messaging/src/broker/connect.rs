@@ -257,6 +257,7 @@ impl<P: Clone + Holder> Broker<P> {
             is_allowed
         });
         self.counters.denied_receives += n_denied;
+        self.settle_pool(session);
         for id in released {
             self.answer(key, Packet::PubRel(Ack::of(id, Reason::Success)));
         }

@@ -216,4 +216,6 @@ pub struct Sizes {
     pub retained: usize,
     /// Bytes of retained messages.
     pub retained_bytes: usize,
+    /// Bytes of messages that sessions hold beyond what each has of its own.
+    pub pooled_bytes: usize,
 }

@@ -153,7 +153,9 @@ impl<P: Clone + Holder> Broker<P> {
             }
             let qos = message.qos.min(interest.qos);
             let taken = Some((idx, session, interest));
-            match (held.conn.is_some(), has_room(held, &self.limits)) {
+            let has_room = has_room(held, &self.limits)
+                && self.pool.has_room(held, message.n_bytes(), &self.limits);
+            match (held.conn.is_some(), has_room) {
                 (true, true) => {
                     taker = taken;
                     break;

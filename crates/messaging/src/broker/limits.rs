@@ -41,6 +41,12 @@ pub struct Limits {
     pub queue_messages: usize,
     /// The most bytes that wait for one receiver (messages that several wait for count for each).
     pub queue_bytes: usize,
+    /// How many bytes every session may hold, in its queue and in flight, however much the others hold.
+    pub queue_bytes_own: usize,
+    /// The most bytes that all sessions may hold beyond that together.
+    pub queue_bytes_pool: usize,
+    /// The most bytes in flight to one receiver; a larger message is in flight alone.
+    pub inflight_bytes: usize,
     /// The most bytes of answers that wait for one receiver.
     pub control_bytes: usize,
     /// The most messages in flight to one receiver; it may want fewer.
@@ -85,6 +91,9 @@ impl Default for Limits {
             retained_steps: 256,
             queue_messages: 4_096,
             queue_bytes: 1 << 20,
+            queue_bytes_own: 8 << 10,
+            queue_bytes_pool: 256 << 20,
+            inflight_bytes: 512 << 10,
             control_bytes: 64 << 10,
             inflight: const { NonZeroU16::new(256).expect("it isn't zero") },
             receive_maximum: const { NonZeroU16::new(256).expect("it isn't zero") },

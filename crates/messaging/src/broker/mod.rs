@@ -16,6 +16,7 @@ mod group;
 mod guard;
 mod limits;
 mod message;
+mod pool;
 mod publish;
 mod session;
 mod share;
@@ -45,6 +46,7 @@ use connection::{Connection, State};
 use ending::Chore;
 use group::Groups;
 use message::Kept;
+use pool::Pool;
 use session::Session;
 use share::Shares;
 use slab::{Key, Slab};
@@ -65,6 +67,7 @@ pub struct Broker<P: Holder> {
     matches: Matches,
     retained: Retained<Kept<P>>,
     shares: Shares<P::Name>,
+    pool: Pool,
     timers: BTreeSet<(Instant, Timer)>,
     /// Connections that may have something to transmit.
     ready: VecDeque<Key>,
@@ -105,6 +108,7 @@ impl<P: Clone + Holder> Broker<P> {
             matches: Matches::default(),
             retained: Retained::bounded(limits.retained_messages, limits.retained_bytes),
             shares: Shares::bounded(limits.per_holder),
+            pool: Pool::default(),
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
             searching: VecDeque::new(),
@@ -307,6 +311,7 @@ impl<P: Clone + Holder> Broker<P> {
             subscriptions: self.n_subscriptions(),
             retained: self.retained.len(),
             retained_bytes: self.retained.n_bytes(),
+            pooled_bytes: self.pool.n_bytes(),
         }
     }
 

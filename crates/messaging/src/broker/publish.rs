@@ -264,13 +264,15 @@ impl<P: Clone + Holder> Broker<P> {
         }
         let is_full = held.queue.len() >= self.limits.queue_messages
             || (held.queue.len() > 0
-                && held.queue.n_bytes().saturating_add(outgoing.len()) > self.limits.queue_bytes);
+                && held.queue.n_bytes().saturating_add(outgoing.len()) > self.limits.queue_bytes)
+            || !self.pool.has_room(held, outgoing.len(), &self.limits);
         let Some(conn) = held.conn else {
             if is_full || outgoing.qos == QoS::AtMostOnce {
                 self.counters.dropped_offline += 1;
             } else {
                 self.counters.delivered += 1;
                 held.queue.push(outgoing);
+                self.pool.settle(held, &self.limits);
             }
             return;
         };
@@ -283,6 +285,7 @@ impl<P: Clone + Holder> Broker<P> {
         }
         self.counters.delivered += 1;
         held.queue.push(outgoing);
+        self.pool.settle(held, &self.limits);
         self.mark_ready(conn);
     }
 
@@ -309,9 +312,8 @@ impl<P: Clone + Holder> Broker<P> {
                     session.flights.end(ack.id);
                     return self.go_on(key, open.session);
                 }
-                if let Some(stage) = session.flights.stage(ack.id) {
-                    *stage = Stage::Released;
-                }
+                session.flights.release(ack.id);
+                self.settle_pool(open.session);
                 Reason::Success
             }
             Some(Stage::Released) => Reason::Success,
@@ -349,6 +351,7 @@ impl<P: Clone + Holder> Broker<P> {
 
     /// Room in flight has come free.
     fn go_on(&mut self, key: Key, session: Key) {
+        self.settle_pool(session);
         self.search_later(session);
         self.mark_ready(key);
     }

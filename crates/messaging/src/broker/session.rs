@@ -22,6 +22,8 @@ pub(super) struct Session<P> {
     pub(super) subscriptions: BTreeSet<Filter>,
     pub(super) queue: Queue,
     pub(super) flights: Flights,
+    /// How many bytes it has taken from the pool that all share.
+    pub(super) pooled: usize,
     /// Ids of received messages of QoS 2 that the client hasn't released.
     pub(super) received: BTreeSet<PacketId>,
     /// Searches for retained messages that haven't come to their end.
@@ -60,6 +62,7 @@ impl<P> Session<P> {
             subscriptions: BTreeSet::new(),
             queue: Queue::default(),
             flights: Flights::default(),
+            pooled: 0,
             received: BTreeSet::new(),
             searches: VecDeque::new(),
             is_searching: false,
@@ -68,6 +71,13 @@ impl<P> Session<P> {
             ends_at: None,
             timer: None,
         }
+    }
+}
+
+impl<P> Session<P> {
+    /// Counts the bytes of the messages that it holds.
+    pub(super) const fn n_held_bytes(&self) -> usize {
+        self.queue.n_bytes() + self.flights.n_bytes()
     }
 }
 
@@ -127,6 +137,7 @@ pub(super) struct Flights {
     /// How many count against what the client takes at once.
     n_counted: usize,
     n_begun: u64,
+    n_bytes: usize,
     /// What is to be sent again on this connection, in the order in which it was first sent.
     pub(super) again: VecDeque<PacketId>,
 }
@@ -153,6 +164,11 @@ impl Flights {
         self.n_counted < quota
     }
 
+    /// Counts the bytes of the messages that are in flight.
+    pub(super) const fn n_bytes(&self) -> usize {
+        self.n_bytes
+    }
+
     /// Gives a message the id under which it is sent; `None` if all 65,535 are in use.
     pub(super) fn begin(&mut self, outgoing: Outgoing) -> Option<PacketId> {
         let id = match self.free.pop() {
@@ -163,10 +179,12 @@ impl Flights {
                 id
             }
         };
+        let n_bytes = outgoing.len();
         let flight = Flight { order: self.n_begun, stage: Stage::Sent(outgoing), is_counted: true };
         self.n_begun += 1;
         self.n_counted += 1;
         *self.place(id)? = Some(flight);
+        self.n_bytes = self.n_bytes.saturating_add(n_bytes);
         Some(id)
     }
 
@@ -190,13 +208,24 @@ impl Flights {
         Some(outgoing)
     }
 
-    pub(super) fn stage(&mut self, id: PacketId) -> Option<&mut Stage> {
-        self.place(id)?.as_mut().map(|flight| &mut flight.stage)
+    pub(super) fn stage(&self, id: PacketId) -> Option<&Stage> {
+        self.places.get(usize::from(id.number()) - 1)?.as_ref().map(|flight| &flight.stage)
+    }
+
+    /// Takes note that PUBREL follows: the message itself is no longer needed.
+    pub(super) fn release(&mut self, id: PacketId) {
+        let Some(flight) = self.place(id).and_then(Option::as_mut) else { return };
+        if let Stage::Sent(outgoing) = core::mem::replace(&mut flight.stage, Stage::Released) {
+            self.n_bytes = self.n_bytes.saturating_sub(outgoing.len());
+        }
     }
 
     /// Ends a flight; its id is free again.
     pub(super) fn end(&mut self, id: PacketId) {
         if let Some(flight) = self.place(id).and_then(Option::take) {
+            if let Stage::Sent(outgoing) = &flight.stage {
+                self.n_bytes = self.n_bytes.saturating_sub(outgoing.len());
+            }
             self.n_counted -= usize::from(flight.is_counted);
             self.free.push(id);
         }
@@ -204,7 +233,7 @@ impl Flights {
 
     /// Begins anew on another connection; returns what had been released, to be released again.
     pub(super) fn resume(&mut self, mut keep: impl FnMut(&Outgoing) -> bool) -> Vec<PacketId> {
-        let mut flying = Vec::new();
+        let (mut flying, mut n_dropped) = (Vec::new(), 0);
         let ids = (1..=u16::MAX).filter_map(PacketId::of);
         for (id, place) in ids.zip(&mut self.places) {
             let Some(flight) = place else {
@@ -214,7 +243,8 @@ impl Flights {
             let is_released = match &flight.stage {
                 Stage::Released => true,
                 Stage::Sent(outgoing) if keep(outgoing) => false,
-                Stage::Sent(_) => {
+                Stage::Sent(outgoing) => {
+                    n_dropped += outgoing.len();
                     *place = None;
                     self.free.push(id);
                     continue;
@@ -223,6 +253,7 @@ impl Flights {
             flying.push((flight.order, id, is_released));
         }
         self.n_counted = 0;
+        self.n_bytes = self.n_bytes.saturating_sub(n_dropped);
         flying.sort_unstable_by_key(|&(order, ..)| order);
         self.again = flying
             .iter()
@@ -241,6 +272,17 @@ impl Flights {
             Stage::Released => None,
         });
         sent.filter(|sent| sent.group.is_some() && sent.qos == QoS::AtLeastOnce).collect()
+    }
+
+    /// Counts the bytes in flight anew.
+    #[cfg(test)]
+    pub(super) fn n_counted_bytes(&self) -> usize {
+        let flying = self.places.iter().flatten();
+        let sent = flying.map(|flight| match &flight.stage {
+            Stage::Sent(outgoing) => outgoing.len(),
+            Stage::Released => 0,
+        });
+        sent.sum()
     }
 
     fn place(&mut self, id: PacketId) -> Option<&mut Option<Flight>> {

@@ -179,6 +179,7 @@ impl<P: Clone + Holder> Broker<P> {
             let topic = outgoing.frame.topic();
             topic.is_none_or(|topic| !matches!(guard.receive(&principal, &topic), Ruling::Allow))
         });
+        self.pool.settle(held, &self.limits);
         self.counters.denied_receives += dropped.len() as u64;
         let (version, shared) = (held.version, |outgoing: &Outgoing| outgoing.group.is_some());
         let dropped = dropped.into_iter().filter(shared).collect();

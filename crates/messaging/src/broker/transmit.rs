@@ -68,7 +68,8 @@ impl<P: Clone + Holder> Broker<P> {
             loop {
                 let room =
                     if batch.len() == 0 { usize::MAX } else { max_len.saturating_sub(batch.len()) };
-                match next(session, open, room, &mut self.counters, now) {
+                let bounds = (room, self.limits.inflight_bytes);
+                match next(session, open, bounds, &mut self.counters, now) {
                     Next::Message(mut sending) => {
                         connection.told.rename(
                             &mut sending.outgoing,
@@ -86,6 +87,7 @@ impl<P: Clone + Holder> Broker<P> {
                     Next::Nothing => break,
                 }
             }
+            self.pool.settle(session, &self.limits);
         }
         let buffers = batch.finish();
         if buffers.is_empty() {
@@ -117,7 +119,7 @@ enum Next {
 fn next<P>(
     session: &mut Session<P>,
     open: &Open,
-    room: usize,
+    (room, inflight_bytes): (usize, usize),
     counters: &mut Counters,
     now: Instant,
 ) -> Next {
@@ -140,7 +142,9 @@ fn next<P>(
     }
     while let Some(front) = session.queue.front() {
         let has_id = front.qos != QoS::AtMostOnce;
-        if has_id && !session.flights.has_room(open.quota) {
+        let n_flying = session.flights.n_bytes();
+        let is_heavy = n_flying > 0 && n_flying.saturating_add(front.len()) > inflight_bytes;
+        if has_id && (is_heavy || !session.flights.has_room(open.quota)) {
             return Next::Nothing;
         }
         if front.len() > room {

@@ -49,7 +49,7 @@ fn connect_that_is_never_finished_times_out() {
     let mut rig = Rig::new();
     let conn = rig.open("stranger");
     rig.send_bytes(conn, &hex("10 0c 00 04 4d"));
-    rig.wait(9);
+    rig.wait(4);
     assert!(!rig.is_closed(conn));
     rig.wait(2);
     assert!(rig.is_closed(conn));
@@ -387,4 +387,64 @@ fn inputs_for_a_connection_that_ended_are_ignored() {
     assert_eq!(broker.principal(old), None);
     rig.drive();
     assert_eq!((rig.whys().len(), rig.is_closed(new)), (1, false));
+}
+
+#[test]
+fn queues_within_their_bounds_do_not_fill_the_memory_together() {
+    let limits = Limits { queue_bytes_own: 2_000, queue_bytes_pool: 30_000, ..Limits::default() };
+    let mut rig = Rig::with(limits);
+    let pump = rig.join("pump", Version::V5);
+    for number in 0..20 {
+        let mut connect = connect(&alloc::format!("sleeper-{number}"), Version::V5);
+        connect.properties.session_expiry = Some(1_000);
+        let sleeper = rig.join_as(connect);
+        rig.subscribe(sleeper, "load/#", QoS::AtLeastOnce);
+        rig.subscribe(sleeper, &alloc::format!("own/{number}"), QoS::AtLeastOnce);
+        rig.cut(sleeper);
+    }
+    for number in 1..200 {
+        rig.send(pump, Packet::Publish(sure(number, "load/x", &"x".repeat(500))));
+    }
+    let pooled = rig.broker.sizes().pooled_bytes;
+    assert!((29_000..=30_000).contains(&pooled), "{pooled}");
+    let held: Vec<_> = rig.broker.sessions.iter().map(|(_, held)| held.queue.n_bytes()).collect();
+    assert!(held.iter().filter(|bytes| **bytes > 0).all(|bytes| *bytes >= 1_500), "{held:?}");
+    // Who has something of its own left gets what is small, though the pool is empty.
+    let late = rig.join("late", Version::V5);
+    rig.subscribe(late, "own/#", QoS::AtLeastOnce);
+    rig.stick(late, true);
+    for number in 1..10 {
+        rig.send(pump, Packet::Publish(sure(number, "own/99", "small")));
+    }
+    rig.stick(late, false);
+    assert_eq!(rig.topics(late).len(), 9);
+    rig.broker.forget_where(|principal| principal.starts_with("sleeper"));
+    assert_eq!(rig.broker.sizes().pooled_bytes, 0);
+}
+
+#[test]
+fn what_is_in_flight_is_bounded_in_bytes_and_a_larger_message_flies_alone() {
+    let mut rig = Rig::with(Limits { inflight_bytes: 10_000, ..Limits::default() });
+    let (pump, watcher) = (rig.join("pump", Version::V5), rig.join("watcher", Version::V5));
+    rig.subscribe(watcher, "#", QoS::AtLeastOnce);
+    for (number, n_payload) in [(1, 4_000), (2, 4_000), (3, 4_000), (4, 20_000), (5, 10)] {
+        rig.send(pump, Packet::Publish(sure(number, "a", &"x".repeat(n_payload))));
+    }
+    // Each step takes what is there, and then acknowledges it.
+    let mut step = || {
+        let mut flown = Vec::new();
+        while let Some(packet) = rig.receive(watcher) {
+            if let Packet::Publish(publish) = packet {
+                flown.push((publish.delivery.id().expect("QoS 1"), publish.payload.len()));
+            }
+        }
+        for (id, _) in &flown {
+            rig.send(watcher, Packet::PubAck(Ack::of(*id, Reason::Success)));
+        }
+        flown.into_iter().map(|(_, n_payload)| n_payload).collect::<Vec<_>>()
+    };
+    assert_eq!(step(), [4_000, 4_000]);
+    assert_eq!(step(), [4_000]);
+    assert_eq!(step(), [20_000]);
+    assert_eq!(step(), [10]);
 }

@@ -28,7 +28,15 @@ proptest! {
 
     #[test]
     fn broker_survives_anything_and_keeps_nothing_of_those_who_left(acts in prop::collection::vec(acts(), 1..80)) {
-        let limits = Limits { queue_messages: 8, session_expiry: 100, subscriptions: 12, ..Limits::default() };
+        let limits = Limits {
+            queue_messages: 8,
+            queue_bytes_own: 100,
+            queue_bytes_pool: 12_000,
+            inflight_bytes: 6_000,
+            session_expiry: 100,
+            subscriptions: 12,
+            ..Limits::default()
+        };
         let mut rig = Rig::with(limits);
         let mut conns: [Option<ConnId>; N_CLIENTS] = [None; N_CLIENTS];
         let mut n_opened = 0;
@@ -42,6 +50,7 @@ proptest! {
         rig.wait(1_000);
         let sizes = rig.broker.sizes();
         prop_assert_eq!((sizes.connections, sizes.sessions, sizes.subscriptions), (0, 0, 0));
+        prop_assert_eq!(sizes.pooled_bytes, 0);
         prop_assert_eq!(rig.whys().len(), n_opened, "every connection ends once");
     }
 }
@@ -62,6 +71,13 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
     prop_assert_eq!(broker.shares.taken(), &Shares::sum(of_sessions.chain(of_retained)));
     prop_assert!(broker.chores.is_empty());
     prop_assert!(broker.ready.is_empty());
+    let own = broker.limits.queue_bytes_own;
+    let beyond = broker.sessions.iter().map(|(_, session)| {
+        let in_flight = session.flights.n_counted_bytes();
+        (session.queue.n_bytes() + in_flight).saturating_sub(own)
+    });
+    prop_assert_eq!(broker.sizes().pooled_bytes, beyond.sum::<usize>());
+    prop_assert!(broker.sizes().pooled_bytes <= broker.limits.queue_bytes_pool);
     for (key, session) in broker.sessions.iter() {
         prop_assert!(session.queue.len() <= broker.limits.queue_messages);
         prop_assert_eq!(broker.by_client.get(&session.client_id), Some(&key));
