@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::root;
 
-struct Up(Child);
+/// A Palisade that ends with its owner.
+pub(crate) struct Up(pub(crate) Child);
 
 impl Drop for Up {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@
 mod bench;
 mod browser;
 mod deny;
+mod interop;
 mod soak;
 
 use std::path::Path;
@@ -40,6 +41,11 @@ enum Verb {
         #[arg(long, default_value_t = 7)]
         seed: u64,
     },
+    /// Runs Eclipse Paho's interoperability suites for MQTT against the debug binary.
+    Interop {
+        /// The folder that holds them: `interoperability` of a clone of paho.mqtt.testing.
+        suites: std::path::PathBuf,
+    },
     /// Checks licences, sources and, where their database can be had, advisories.
     Deny,
 }
@@ -52,6 +58,7 @@ fn main() -> Result<()> {
         Verb::Pictures => browser::run(&root().join("docs/img")),
         Verb::Bench { name, json } => bench::run(name, json),
         Verb::Soak { name, seed } => soak::run(name, seed),
+        Verb::Interop { suites } => interop::run(&suites),
         Verb::Deny => deny::run(),
     }
 }
