@@ -42,6 +42,7 @@ mod tls;
 mod websocket;
 
 pub use limits::Limits;
+pub use tls::OldestTls;
 
 use door::Door;
 use hub::{Beginning, Calls, Ways};
@@ -60,6 +61,8 @@ pub struct Setup {
     pub metrics: Option<TcpListener>,
     /// Where suites may try a broker of its own, without TLS and with an open policy; on loopback.
     pub insecure: Option<TcpListener>,
+    /// The oldest version of TLS that devices may speak.
+    pub oldest_tls: OldestTls,
     /// The names by which devices reach the gateway: its certificate must have them.
     pub names: Vec<ServerName>,
     /// The key that signs standing.
@@ -79,8 +82,8 @@ pub async fn run(
     ready: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let Setup { link, mqtt, metrics: scrapes, insecure, names, standing_key, issuing, limits } =
-        setup;
+    let Setup { link, mqtt, metrics: scrapes, insecure, names, limits, .. } = setup;
+    let (standing_key, issuing, oldest_tls) = (setup.standing_key, setup.issuing, setup.oldest_tls);
     let anchor =
         || Anchor::trust(&issuing).context("the issuing authority's certificate is not usable");
     let revoked = Revoked::default();
@@ -124,7 +127,7 @@ pub async fn run(
             // The task has ended already and says why.
             return std::future::pending().await;
         }
-        let door = Door::new(Tls::new(anchor()?, revoked, certified), calls, limits);
+        let door = Door::new(Tls::new(anchor()?, revoked, certified, oldest_tls), calls, limits);
         let listener = listen(mqtt)?;
         info!(address = ?listener.local_addr().ok(), "devices can connect");
         doors.spawn(door.keep(listener));

@@ -143,6 +143,9 @@ pub(crate) struct Up {
     /// The port of MQTT over TLS [default: 8883]
     #[arg(long, value_name = "PORT")]
     mqtt_port: Option<u16>,
+    /// The oldest TLS that devices may speak, 1.3 or 1.2 [default: 1.3]
+    #[arg(long, value_name = "VERSION")]
+    mqtt_tls: Option<String>,
     /// Serve the gateway's counts to Prometheus there, in plain HTTP, such as 127.0.0.1:9464
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -249,6 +252,7 @@ fn configure(cli: &Cli) -> Result<(Configuration, Layers), configuration::Config
         layers.flag(Key::Listen, up.listen.map(|ip| ip.to_string()).into_iter().collect());
         layers.flag(Key::HttpsPort, text(up.https_port));
         layers.flag(Key::MqttPort, text(up.mqtt_port));
+        layers.flag(Key::MqttTls, up.mqtt_tls.clone().into_iter().collect());
         let metrics = up.metrics.map(|address| address.to_string());
         layers.flag(Key::Metrics, metrics.into_iter().collect());
         layers.flag(Key::Name, up.name.clone());

@@ -28,6 +28,8 @@ pub(crate) struct Configuration {
     pub(crate) https_port: Setting<u16>,
     /// The port of MQTT over TLS.
     pub(crate) mqtt_port: Setting<u16>,
+    /// The oldest TLS that devices may speak.
+    pub(crate) mqtt_tls: Setting<TlsVersion>,
     /// Where Prometheus may ask for the gateway's counts; none means nowhere.
     pub(crate) metrics: Setting<Option<SocketAddr>>,
     /// The names by which devices and browsers reach this server.
@@ -48,6 +50,34 @@ pub(crate) struct Configuration {
     pub(crate) log: Setting<String>,
     /// How it is logged; none means by whether standard error is a terminal.
     pub(crate) log_format: Setting<Option<LogFormat>>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsVersion {
+    V12,
+    V13,
+}
+
+impl FromStr for TlsVersion {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "1.2" => Ok(Self::V12),
+            "1.3" => Ok(Self::V13),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V12 => "1.2",
+            Self::V13 => "1.3",
+        })
+    }
 }
 
 /// A value and where it came from.
@@ -235,6 +265,9 @@ impl Layers {
                 .unwrap_or(IpAddr::from([127, 0, 0, 1])),
             https_port: self.one(Key::HttpsPort, port)?.unwrap_or(8443),
             mqtt_port: self.one(Key::MqttPort, port)?.unwrap_or(8883),
+            mqtt_tls: self
+                .one(Key::MqttTls, "`1.3` or `1.2` was expected")?
+                .unwrap_or(TlsVersion::V13),
             metrics: self.one(
                 Key::Metrics,
                 "an address with a port such as `127.0.0.1:9464` was expected",

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use control::custody;
+use gateway::OldestTls;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
@@ -111,7 +112,7 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
                 ended.map_err(|error| Failure { exit: exit(&error), error })
             })
         }
-        (Role::Gateway, Part::Gateway { names, authorities, metrics, insecure }) => {
+        (Role::Gateway, Part::Gateway { names, authorities, metrics, insecure, tls12 }) => {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             sandbox::enter(&Bounds { role, folder: &folder, database: None })?;
             // It keeps nothing on the disk, so it needs no secret.
@@ -123,6 +124,7 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
                 mqtt,
                 metrics: wanted(metrics)?.map(Into::into),
                 insecure: wanted(insecure)?.map(Into::into),
+                oldest_tls: if tls12 { OldestTls::Tls12 } else { OldestTls::Tls13 },
                 names,
                 standing_key: authorities.standing,
                 issuing: authorities.issuing.to_vec(),

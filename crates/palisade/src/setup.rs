@@ -118,6 +118,9 @@ pub(crate) enum Part {
         /// Whether there is one without TLS, for suites.
         #[n(3)]
         insecure: bool,
+        /// Whether it speaks TLS 1.2 too.
+        #[n(4)]
+        tls12: bool,
     },
 }
 
@@ -279,6 +282,7 @@ mod tests {
                 },
                 metrics: true,
                 insecure: false,
+                tls12: true,
             },
         }
     }

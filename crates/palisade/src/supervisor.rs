@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) metrics: Option<TcpListener>,
     /// The listener without TLS for suites, where one is wanted.
     pub(crate) insecure: Option<TcpListener>,
+    /// Whether devices may speak TLS 1.2.
+    pub(crate) tls12: bool,
     /// The listener for commands on this machine.
     pub(crate) local: UnixListener,
     /// The names for certificates.
@@ -110,6 +112,7 @@ impl Plan {
             authorities: authorities.clone(),
             metrics: self.metrics.is_some(),
             insecure: self.insecure.is_some(),
+            tls12: self.tls12,
         };
         let mut fds = vec![gateway_end.into(), self.mqtt.try_clone()?.into()];
         for listener in [&self.metrics, &self.insecure].into_iter().flatten() {

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::cli::Context;
-use crate::configuration::{Configuration, LogFormat};
+use crate::configuration::{Configuration, LogFormat, TlsVersion};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::folder::{Folder, FolderError, Lock, State};
 use crate::keeper::{self, Choice};
@@ -106,6 +106,7 @@ fn prepare(
         mqtt,
         metrics,
         insecure,
+        tls12: c.mqtt_tls.value == TlsVersion::V12,
         local,
         store: c.store.value.clone().map(Zeroizing::new),
         log: c.log.value.clone(),
@@ -314,7 +315,8 @@ fn announce(context: &Context, plan: &Plan, roles: &Roles) -> Result<(), Failure
         )),
         None => text.push_str(&format!("  Console  {console}\n")),
     }
-    text.push_str(&format!("  MQTT     {} (TLS 1.3 with client certificates)\n", plan.broker));
+    let tls = if plan.tls12 { "TLS 1.2 and 1.3" } else { "TLS 1.3" };
+    text.push_str(&format!("  MQTT     {} ({tls} with client certificates)\n", plan.broker));
     if let Some(metrics) = metrics {
         text.push_str(&format!("  Metrics  {metrics} of the gateway\n"));
     }

@@ -1,6 +1,7 @@
 //! Who comes through the door, and who is turned away with which reason.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::Limits;
@@ -69,6 +70,61 @@ async fn tls_1_2_and_no_tls_at_all_are_turned_away() {
     let mut answer = Vec::new();
     within(plain.read_to_end(&mut answer)).await.unwrap();
     assert!(!answer.starts_with(b"\x20"), "a plain CONNECT was answered");
+}
+
+#[tokio::test]
+async fn where_it_is_asked_for_tls_1_2_is_spoken_with_sound_suites_and_the_same_checks() {
+    let adjust = |setup: &mut gateway::Setup| setup.oldest_tls = gateway::OldestTls::Tls12;
+    let mut rig = Rig::begin_with(House::new(), Limits::default(), Manners::default(), adjust);
+    rig.ready().await;
+    let older =
+        |credential: &Credential| tls(&rig.house, Some(credential), &[&rustls::version::TLS12]);
+    let credential = rig.house.device("pump-7");
+    for _ in 0..2 {
+        let stream = within(handshake(&older(&credential), rig.address)).await.unwrap();
+        let session = stream.get_ref().1;
+        assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_2));
+        assert_eq!(
+            session.handshake_kind(),
+            Some(rustls::HandshakeKind::Full),
+            "nothing is resumed"
+        );
+        let suite = session.negotiated_cipher_suite().unwrap().suite();
+        assert!(format!("{suite:?}").starts_with("TLS_ECDHE_ECDSA_WITH_"), "{suite:?}");
+        let (mut client, answer) =
+            Client::over(stream, connect_packet(Version::V5, "pump-7")).await.unwrap();
+        assert_eq!(answer.reason, Reason::Success);
+        client.ping().await.unwrap();
+    }
+    // A key that is not the certificate's, no certificate, and one that was revoked.
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let stolen = with_the_key_of(&rig, &credential, &rig.house.device("pump-8"), version);
+        let shaken = within(handshake(&stolen, rig.address)).await;
+        // In TLS 1.3 the client is done before it is judged.
+        let judged = async { Client::over(shaken?, connect_packet(Version::V5, "pump-7")).await };
+        assert!(judged.await.is_err(), "{version:?}");
+    }
+    let nobody = tls(&rig.house, None, &[&rustls::version::TLS12]);
+    assert!(within(handshake(&nobody, rig.address)).await.is_err());
+    let sequence = rig.control.change(vec![Delta::Revoked(vec![credential.fingerprint])]);
+    rig.control.wait_reached(sequence).await;
+    assert!(within(handshake(&older(&credential), rig.address)).await.is_err());
+    // And who can do better still does.
+    Client::connect(&rig, "pump-8", Version::V5).await.ping().await.unwrap();
+}
+
+/// Shows one credential's certificate and signs with another's key.
+fn with_the_key_of(
+    rig: &Rig,
+    shown: &Credential,
+    key: &Credential,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> tokio_rustls::TlsConnector {
+    let mut config = tls(&rig.house, Some(shown), &[version]).config().as_ref().clone();
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.key).unwrap();
+    let mixed = rustls::sign::CertifiedKey::new(shown.chain.clone(), key);
+    config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(mixed));
+    Arc::new(config).into()
 }
 
 #[tokio::test]
@@ -292,8 +348,9 @@ async fn a_device_that_is_here_before_the_word_of_its_enrolment_comes_in() {
 async fn counts_can_be_scraped() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut rig =
-        Rig::begin_with(House::new(), Limits::default(), Manners::default(), Some(listener));
+    let mut rig = Rig::begin_with(House::new(), Limits::default(), Manners::default(), |setup| {
+        setup.metrics = Some(listener);
+    });
     rig.ready().await;
     Client::connect(&rig, "pump-7", Version::V5).await.ping().await.unwrap();
     let text = within(tokio::task::spawn_blocking(move || {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway::{Limits, Setup};
+use gateway::{Limits, OldestTls, Setup};
 use identity::certificate::ServerName;
 use identity::{Signer, Stage};
 use policy::{DeviceStanding, Labels, Posture, Snapshot};
@@ -36,14 +36,14 @@ pub async fn start() -> Rig {
 
 impl Rig {
     pub fn begin(house: House, limits: Limits, manners: control::Manners) -> Self {
-        Self::begin_with(house, limits, manners, None)
+        Self::begin_with(house, limits, manners, |_| {})
     }
 
     pub fn begin_with(
         house: House,
         limits: Limits,
         manners: control::Manners,
-        metrics: Option<std::net::TcpListener>,
+        adjust: impl FnOnce(&mut Setup),
     ) -> Self {
         let (up, down) = std::os::unix::net::UnixStream::pair().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -61,16 +61,18 @@ impl Rig {
             revoked: Vec::new(),
         };
         let control = Control::begin(down, &house, snapshot, manners);
-        let setup = Setup {
+        let mut setup = Setup {
             link: up,
             mqtt: listener,
-            metrics,
+            metrics: None,
             insecure: None,
+            oldest_tls: OldestTls::Tls13,
             names: vec![ServerName::Dns("localhost".into())],
             standing_key: house.standing.public_key().clone(),
             issuing: house.issuing.der.clone(),
             limits,
         };
+        adjust(&mut setup);
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let run =

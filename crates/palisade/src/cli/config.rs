@@ -53,6 +53,7 @@ fn value(configuration: &Configuration, key: Key) -> (Option<String>, Origin) {
         Key::Listen => one(&c.listen),
         Key::HttpsPort => one(&c.https_port),
         Key::MqttPort => one(&c.mqtt_port),
+        Key::MqttTls => one(&c.mqtt_tls),
         Key::Metrics => {
             (c.metrics.value.map(|address| address.to_string()), c.metrics.origin.clone())
         }

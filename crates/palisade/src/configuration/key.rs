@@ -14,6 +14,8 @@ pub(crate) enum Key {
     HttpsPort,
     /// The port of MQTT over TLS.
     MqttPort,
+    /// The oldest TLS that devices may speak.
+    MqttTls,
     /// Where the gateway's metrics are served.
     Metrics,
     /// The server's names.
@@ -48,11 +50,12 @@ pub(crate) enum Key {
 
 impl Key {
     /// Every setting, in the order they are shown.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Data,
         Self::Listen,
         Self::HttpsPort,
         Self::MqttPort,
+        Self::MqttTls,
         Self::Metrics,
         Self::Name,
         Self::Store,
@@ -77,6 +80,7 @@ impl Key {
             Self::Listen => "listen",
             Self::HttpsPort => "https_port",
             Self::MqttPort => "mqtt_port",
+            Self::MqttTls => "mqtt_tls",
             Self::Metrics => "metrics",
             Self::Name => "name",
             Self::Store => "store",
