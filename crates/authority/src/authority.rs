@@ -147,6 +147,7 @@ impl Authority {
         }
         let binding = match request.ask {
             Ask::Connect => None,
+            Ask::Publish { topic, .. } if topic.starts_with('$') => return Err(Cause::ServersOwn),
             Ask::Publish { topic, .. } | Ask::Receive { topic } => {
                 Some(self.namespaces.resolve(topic).ok_or(Cause::NoNamespace)?)
             }

@@ -83,10 +83,36 @@ fn the_starter_policy_allows_what_a_device_needs_and_nothing_else() {
         (Publish, "plant-a/pump/pump-7\u{200b}/telemetry/temp", Cause::NoNamespace),
         (Publish, "plant-a/pump/pump-7\0/telemetry/temp", Cause::NoNamespace),
         (Publish, "plant-a/pump/pump-7/telemetr\u{443}/temp", Cause::NoNamespace),
-        (Publish, "$SYS/broker/uptime", Cause::NoNamespace),
-        (Publish, "$SYS/pump/pump-7/telemetry/x", Cause::NoNamespace),
+        (Publish, "$SYS/broker/uptime", Cause::ServersOwn),
+        (Publish, "$SYS/pump/pump-7/telemetry/x", Cause::ServersOwn),
+        (Receive, "$SYS/broker/uptime", Cause::NoNamespace),
     ];
     check(&pump, cases);
+}
+
+#[test]
+fn what_the_server_tells_of_itself_is_heard_by_whom_a_rule_names_and_said_by_nobody() {
+    let mut set = starter::policy();
+    let declared = set.namespaces.iter().map(|n| (n.name(), n.template()));
+    let namespaces = Namespaces::parse(declared.chain([("sys", "$SYS/broker/#")])).unwrap();
+    set.namespaces = namespaces;
+    set.source += "\n@id(\"boards-watch\") permit (principal in Kind::\"application\", action, \
+                   resource in Namespace::\"sys\");";
+    let authority = Authority::compile(&set).unwrap();
+    let application = DeviceStanding { kind: kind("application"), ..device("board-1") };
+    let cases = [
+        (&application, Subscribe, "$SYS/broker/#", Cause::Granted),
+        (&application, Receive, "$SYS/broker/uptime", Cause::Granted),
+        (&application, Publish, "$SYS/broker/uptime", Cause::ServersOwn),
+        (&application, Subscribe, "#", Cause::TooWide),
+        (&pump(), Subscribe, "$SYS/broker/#", Cause::NotGranted),
+        (&pump(), Receive, "$SYS/broker/uptime", Cause::NotGranted),
+    ];
+    for (device, action, topic, cause) in cases {
+        let request = Request::of(device, action, Some(topic)).unwrap();
+        let found = authority.decide(&request, id()).cause;
+        assert_eq!(found, cause, "{} {action} {topic}", device.id);
+    }
 }
 
 #[test]

@@ -111,6 +111,11 @@ impl Gate {
         self.denials.take_uncounted()
     }
 
+    /// Says whether the policy declares a namespace in which the server tells of itself.
+    pub(crate) fn tells_of_itself(&self) -> bool {
+        self.authority.namespaces().iter().any(policy::Namespace::is_servers_own)
+    }
+
     /// Says how often decisions were kept already.
     pub(crate) fn decisions(&self) -> authority::cache::Counters {
         self.cache.counters()

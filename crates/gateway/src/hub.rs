@@ -31,6 +31,7 @@ use crate::tls::{Leaf, Refused};
 mod change;
 mod line;
 mod lobby;
+mod own;
 mod report;
 mod start;
 
@@ -122,6 +123,7 @@ pub(crate) struct Hub {
     asked_snapshot: Option<Instant>,
     next_beat: Instant,
     next_round: Instant,
+    next_telling: Instant,
     n_overloaded: u64,
     is_stopping: bool,
 }
@@ -196,6 +198,7 @@ impl Hub {
             self.renew()?;
             self.lines.rest(now);
             self.report_round();
+            self.tell_of_itself(now);
         }
         if self.next_beat <= now {
             self.next_beat = now + BEAT;

@@ -4,9 +4,9 @@
 //! and `{device}` (whose values are names), `{text:NAME}` (any plain text), or, as the last one,
 //! `#` for any levels that follow, also none. A variable fills its whole level.
 //!
-//! A level that is empty, `.`, `..`, or holds a control character belongs to no namespace, and
-//! neither does a topic that starts with `$`: what stands behind a gateway may read a topic as a
-//! path. A filter belongs to a namespace if it has its shape: the same literals, a good value or
+//! A level that is empty, `.`, `..`, or holds a control character belongs to no namespace: what
+//! stands behind a gateway may read a topic as a path. Neither does a topic that starts with `$`,
+//! unless the template's first level is `$SYS`, where the server tells of itself. A filter belongs to a namespace if it has its shape: the same literals, a good value or
 //! `+` at each variable, and `#` no sooner than the template's own. So every topic that it
 //! matches is of this namespace or of none.
 
@@ -30,6 +30,8 @@ pub const MAX_TEMPLATE: usize = 256;
 pub const MAX_LEVELS: usize = 16;
 /// The most variables of a template.
 pub const MAX_VARIABLES: usize = 8;
+/// The first level of the topics in which the server tells of itself.
+pub const SERVERS_OWN: &str = "$SYS";
 /// The longest value of a text variable, in bytes.
 pub const MAX_TEXT: usize = 128;
 
@@ -144,6 +146,11 @@ impl Namespace {
         &self.variables
     }
 
+    /// Tells whether it is of topics in which the server tells of itself.
+    pub fn is_servers_own(&self) -> bool {
+        matches!(self.levels.first(), Some(Level::Literal(literal)) if **literal == *SERVERS_OWN)
+    }
+
     /// Binds a topic's levels to the variables, if the topic is of this namespace.
     pub fn bind<'a>(&'a self, topic: &'a str) -> Option<Binding<'a>> {
         self.match_levels(topic, |_| false)
@@ -165,7 +172,7 @@ impl Namespace {
         text: &'a str,
         wild: impl Fn(&str) -> bool,
     ) -> Option<Binding<'a>> {
-        if text.starts_with('$') {
+        if text.starts_with('$') != self.is_servers_own() {
             return None;
         }
         let mut values = [None; MAX_VARIABLES];

@@ -159,6 +159,8 @@ impl Hub {
             && let Some(authority) = authority
         {
             self.gate.adopt(authority);
+            // Others may hear now what the server tells of itself.
+            self.next_telling = Instant::now();
         }
         self.reach();
         for slot in affected.devices() {

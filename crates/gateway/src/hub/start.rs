@@ -96,6 +96,7 @@ impl Beginning {
             asked_snapshot: None,
             next_beat: now,
             next_round: now,
+            next_telling: now,
             n_overloaded: 0,
             is_stopping: false,
         };

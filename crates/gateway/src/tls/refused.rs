@@ -75,6 +75,7 @@ pub(crate) fn refusal_of_cause(cause: Cause) -> Refusal {
         | Cause::Quarantined
         | Cause::PolicyError
         | Cause::PolicyUnusable
-        | Cause::ClientId => Refusal::Other,
+        | Cause::ClientId
+        | Cause::ServersOwn => Refusal::Other,
     }
 }

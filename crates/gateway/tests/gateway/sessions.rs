@@ -287,3 +287,31 @@ async fn control_can_stop_the_gateway() {
     assert_eq!(pump.last_words().await.unwrap().reason, Reason::ServerShuttingDown);
     within(rig.ended()).await.unwrap();
 }
+
+#[tokio::test]
+async fn who_may_hears_what_the_server_tells_of_itself() {
+    let rig = start().await;
+    let mut panel = Client::connect(&rig, "panel", Version::V5).await;
+    assert_eq!(panel.subscribe("$SYS/broker/#").await, Reason::NotAuthorized);
+    let mut set = authority::starter::policy();
+    let declared = set.namespaces.iter().map(|n| (n.name(), n.template()));
+    let namespaces = policy::Namespaces::parse(declared.chain([("sys", "$SYS/broker/#")])).unwrap();
+    set.source += "permit (principal in Kind::\"application\", action in [Action::\"subscribe\", \
+                   Action::\"receive\"], resource in Namespace::\"sys\");";
+    set = policy::PolicySet { version: 2, namespaces, ..set };
+    let sequence = rig.control.change(vec![Delta::Policy(Box::new(set))]);
+    rig.control.wait_reached(sequence).await;
+    assert_eq!(panel.subscribe("$SYS/broker/+").await, Reason::GrantedQoS1);
+    let mut heard = std::collections::BTreeMap::new();
+    while !heard.contains_key("$SYS/broker/version") || !heard.contains_key("$SYS/broker/uptime") {
+        let (topic, payload) = panel.message().await;
+        heard.insert(topic, String::from_utf8(payload.to_vec()).unwrap());
+    }
+    assert!(heard["$SYS/broker/version"].starts_with("palisade version "), "{heard:?}");
+    assert!(heard["$SYS/broker/uptime"].ends_with(" seconds"), "{heard:?}");
+    // A device hears none of it, and nobody speaks there.
+    let mut pump = Client::connect(&rig, "pump-7", Version::V5).await;
+    assert_eq!(pump.subscribe("$SYS/broker/#").await, Reason::NotAuthorized);
+    let ack = panel.publish_and_hear("$SYS/broker/uptime", b"0 seconds").await;
+    assert_eq!(ack.reason, Reason::NotAuthorized);
+}

@@ -226,7 +226,7 @@ impl<P: Clone + Holder> Broker<P> {
             return self.record(Event::Denied { conn: None, principal, client_id, action, reason });
         }
         if message.retain {
-            self.retain(&principal, &message, now);
+            self.retain(Some(&principal), &message, now);
         }
         self.route(&message, None, guard, now);
         self.record(Event::WillPublished { principal, client_id, topic: message.topic });

@@ -29,8 +29,8 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) struct Kept<P> {
     pub(super) message: Message,
-    /// Who is charged with it: who published it last.
-    pub(super) principal: P,
+    /// Who is charged with it: who published it last; none for the server's own.
+    pub(super) principal: Option<P>,
 }
 
 impl<P> Kept<P> {
@@ -51,6 +51,12 @@ impl Message {
             payload: publish.payload,
             expires: expiry.map(|seconds| now.plus(Duration::from_secs(seconds.into()))),
         })
+    }
+
+    /// Makes a message of the server's own.
+    pub(super) const fn of_own(topic: Topic, payload: Bytes) -> Self {
+        let qos = QoS::AtMostOnce;
+        Self { topic, qos, retain: true, properties: None, payload, expires: None }
     }
 
     /// Makes the message that a will becomes when it is published.

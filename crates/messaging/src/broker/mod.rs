@@ -29,6 +29,8 @@ mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
+
 pub use event::{Action, Counters, Event, Sizes, Why};
 pub use guard::{Guard, Ruling};
 pub use limits::Limits;
@@ -45,7 +47,7 @@ use crate::topic::Topic;
 use connection::{Connection, State};
 use ending::Chore;
 use group::Groups;
-use message::Kept;
+use message::{Kept, Message};
 use pool::Pool;
 use session::Session;
 use share::Shares;
@@ -241,7 +243,8 @@ impl<P: Clone + Holder> Broker<P> {
         for session in selected {
             self.remove_session(session);
         }
-        let retained = self.retained.messages().filter(|kept| select(&kept.principal));
+        let retained = self.retained.messages();
+        let retained = retained.filter(|kept| kept.principal.as_ref().is_some_and(&mut select));
         let topics: alloc::vec::Vec<Topic> =
             retained.map(|kept| kept.message.topic.clone()).collect();
         for topic in topics {
@@ -287,6 +290,20 @@ impl<P: Clone + Holder> Broker<P> {
                 self.search(session, guard, now);
             }
         }
+        self.settle(guard, now);
+    }
+
+    /// Publishes a message of the server's own, to be retained, with QoS 0.
+    pub fn publish_own<G: Guard<P>>(
+        &mut self,
+        topic: Topic,
+        payload: Bytes,
+        guard: &mut G,
+        now: Instant,
+    ) {
+        let message = Message::of_own(topic, payload);
+        self.retain(None, &message, now);
+        self.route(&message, None, guard, now);
         self.settle(guard, now);
     }
 

@@ -116,7 +116,7 @@ impl<P: Clone + Holder> Broker<P> {
         }
         if message.retain {
             let principal = held.principal.clone();
-            let is_retained = self.retain(&principal, message, now);
+            let is_retained = self.retain(Some(&principal), message, now);
             if !is_retained && message.qos != QoS::AtMostOnce && open.version == Version::V5 {
                 // Whoever can be told is told, and then nobody gets the message.
                 return Some((
@@ -130,28 +130,35 @@ impl<P: Clone + Holder> Broker<P> {
     }
 
     /// Keeps or clears a topic's retained message; false if there is no room for it.
-    pub(super) fn retain(&mut self, principal: &P, message: &Message, now: Instant) -> bool {
+    pub(super) fn retain(
+        &mut self,
+        principal: Option<&P>,
+        message: &Message,
+        now: Instant,
+    ) -> bool {
         if message.payload.is_empty() {
             self.forget_retained(&message.topic); // MQTT-3.3.1-6
             return true;
         }
-        let kept = Kept { message: message.detached(now), principal: principal.clone() };
+        let kept = Kept { message: message.detached(now), principal: principal.cloned() };
         let is_kept = self.keep(kept);
         self.counters.refused_retained += u64::from(!is_kept);
         is_kept
     }
 
     fn keep(&mut self, kept: Kept<P>) -> bool {
-        let (name, share) = (kept.principal.name().clone(), kept.share());
+        let share = kept.share();
+        let name = kept.principal.as_ref().map(|principal| principal.name().clone());
         let (topic, expires) = (kept.message.topic.clone(), kept.message.expires);
         let earlier = self.retained.message(&topic).map(|earlier| {
-            (earlier.principal.name().clone(), earlier.share(), earlier.message.expires)
+            let name = earlier.principal.as_ref().map(|principal| principal.name().clone());
+            (name, earlier.share(), earlier.message.expires)
         });
         // The earlier one gives its place to this one.
-        if let Some((name, share, _)) = &earlier {
+        if let Some((Some(name), share, _)) = &earlier {
             self.shares.give_back(name, *share);
         }
-        let is_granted = self.shares.take(&name, share);
+        let is_granted = name.as_ref().is_none_or(|name| self.shares.take(name, share));
         if is_granted && self.retained.set(&topic, kept, share.retained_bytes).is_ok() {
             if let Some((_, _, Some(expires))) = earlier {
                 self.timers.remove(&(expires, Timer::Retained(topic.clone())));
@@ -161,10 +168,10 @@ impl<P: Clone + Holder> Broker<P> {
             }
             return true;
         }
-        if is_granted {
+        if let Some(name) = name.filter(|_| is_granted) {
             self.shares.give_back(&name, share);
         }
-        if let Some((name, share, _)) = &earlier {
+        if let Some((Some(name), share, _)) = &earlier {
             // It was within the bounds a moment ago.
             self.shares.take(name, *share);
         }
@@ -174,7 +181,9 @@ impl<P: Clone + Holder> Broker<P> {
     /// Drops a topic's retained message.
     pub(super) fn forget_retained(&mut self, topic: &Topic) {
         if let Some(kept) = self.retained.clear(topic) {
-            self.shares.give_back(kept.principal.name(), kept.share());
+            if let Some(principal) = &kept.principal {
+                self.shares.give_back(principal.name(), kept.share());
+            }
             if let Some(expires) = kept.message.expires {
                 self.timers.remove(&(expires, Timer::Retained(topic.clone())));
             }

@@ -57,11 +57,14 @@ pub enum Cause {
     /// The certificate has expired.
     #[n(12)]
     Expired,
+    /// Only the server publishes there.
+    #[n(13)]
+    ServersOwn,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Granted,
         Self::Forbidden,
         Self::NotGranted,
@@ -75,6 +78,7 @@ impl Cause {
         Self::PolicyUnusable,
         Self::ClientId,
         Self::Expired,
+        Self::ServersOwn,
     ];
 
     /// Gives the effect that goes with it.
@@ -101,6 +105,7 @@ impl Cause {
             Self::PolicyUnusable => "policy-unusable",
             Self::ClientId => "client-id",
             Self::Expired => "expired",
+            Self::ServersOwn => "servers-own",
         }
     }
 
@@ -120,6 +125,7 @@ impl Cause {
             Self::PolicyUnusable => "no usable rules are loaded",
             Self::ClientId => "the client identifier is not this device's",
             Self::Expired => "the certificate has expired",
+            Self::ServersOwn => "only the server publishes there",
         }
     }
 }
@@ -176,6 +182,6 @@ mod tests {
             assert_eq!(cause.as_str().parse(), Ok(cause));
             assert_eq!(minicbor::to_vec(cause).unwrap(), minicbor::to_vec(number).unwrap());
         }
-        assert!(minicbor::decode::<Cause>(&[13]).is_err());
+        assert!(minicbor::decode::<Cause>(&[14]).is_err());
     }
 }

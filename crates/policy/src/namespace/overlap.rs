@@ -7,6 +7,9 @@ use super::{Level, MAX_TEXT, Namespace, hash_is_last, is_name, is_plain};
 
 /// Finds a topic that belongs to both, if there is one.
 pub(super) fn example(a: &Namespace, b: &Namespace) -> Option<String> {
+    if a.is_servers_own() != b.is_servers_own() {
+        return None;
+    }
     let mut levels: Vec<&str> = Vec::new();
     let (mut of_a, mut of_b) = (a.levels.iter(), b.levels.iter());
     loop {
@@ -24,7 +27,8 @@ pub(super) fn example(a: &Namespace, b: &Namespace) -> Option<String> {
 
 /// Tells whether a filter matches a topic of the namespace.
 pub(super) fn is_reached(namespace: &Namespace, filter: &str) -> bool {
-    if filter.starts_with('$') || !hash_is_last(filter) {
+    // A leading wildcard does not match the server's own topics.
+    if filter.starts_with('$') != namespace.is_servers_own() || !hash_is_last(filter) {
         return false;
     }
     let mut found = filter.split('/');

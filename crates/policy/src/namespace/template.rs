@@ -5,8 +5,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::{
-    Level, MAX_LEVELS, MAX_TEMPLATE, MAX_TEXT, MAX_VARIABLES, Namespace, NamespaceError, Variable,
-    is_name, is_plain, quote,
+    Level, MAX_LEVELS, MAX_TEMPLATE, MAX_TEXT, MAX_VARIABLES, Namespace, NamespaceError,
+    SERVERS_OWN, Variable, is_name, is_plain, quote,
 };
 
 impl Namespace {
@@ -31,8 +31,8 @@ impl Namespace {
                 level: text.to_string(),
                 advice,
             };
-            if idx == 0 && text.starts_with('$') {
-                return Err(refuse("a topic that starts with `$` is the server's own"));
+            if idx == 0 && text.starts_with('$') && text != SERVERS_OWN {
+                return Err(refuse("of topics that start with `$` there is only `$SYS`"));
             }
             let Some(variable) = variable(text).map_err(refuse)? else {
                 levels.push(Level::Literal(Box::from(text)));

@@ -91,6 +91,27 @@ fn a_filter_that_is_wider_than_the_shape_belongs_to_no_namespace() {
 }
 
 #[test]
+fn what_the_server_tells_of_itself_is_a_namespace_of_its_own() {
+    let declared =
+        [("telemetry", TELEMETRY), ("any", "{text:first}/{text:second}"), ("sys", "$SYS/broker/#")];
+    let namespaces = Namespaces::parse(declared).unwrap();
+    let name = |binding: Option<Binding<'_>>| binding.map(|b| b.namespace().name().to_string());
+    let sys = Some("sys".to_string());
+    assert_eq!(name(namespaces.resolve("$SYS/broker/uptime")), sys);
+    assert_eq!(name(namespaces.resolve_filter("$SYS/broker/#")), sys);
+    assert_eq!(name(namespaces.resolve_filter("$SYS/broker/+")), sys);
+    assert_eq!(namespaces.resolve("$SYS/uptime"), None);
+    assert!(namespaces.resolve_filter("$SYS/#").is_none() && namespaces.is_reached_by("$SYS/#"));
+    // No leading wildcard and no variable reaches in.
+    let alone = Namespaces::parse([("sys", "$SYS/broker/#")]).unwrap();
+    for filter in ["#", "+/#", "+/broker/#"] {
+        assert!(alone.resolve_filter(filter).is_none() && !alone.is_reached_by(filter), "{filter}");
+    }
+    assert_eq!(namespace("{text:first}/broker").bind("$SYS/broker"), None);
+    assert!(Namespaces::parse([("a", "$SYS/{text:x}"), ("b", "$SYS/broker/#")]).is_err());
+}
+
+#[test]
 fn text_variables_bind_any_plain_level() {
     let namespace = namespace("{site}/line/{text:line}/{text:cell}");
     let binding = namespace.bind("plant-a/line/Füllung 3/z").unwrap();
@@ -152,9 +173,9 @@ fn templates_that_say_something_else_are_refused_with_advice() {
         expect!["the template of `t` has the level `{device}`; each variable can be there once"],
     );
     check(
-        "$SYS/{device}",
+        "$share/{device}",
         expect![
-            "the template of `t` has the level `$SYS`; a topic that starts with `$` is the server's own"
+            "the template of `t` has the level `$share`; of topics that start with `$` there is only `$SYS`"
         ],
     );
     check(
@@ -378,23 +399,30 @@ fn template() -> impl Strategy<Value = String> {
             .filter(|l| l.starts_with('{'))
             .all(|l| levels.iter().filter(|o| o == &l).count() == 1)
     });
-    (levels, any::<bool>())
-        .prop_map(|(levels, open)| levels.join("/") + if open { "/#" } else { "" })
+    (own(), levels, any::<bool>()).prop_map(|(own, levels, open)| {
+        own.to_string() + &levels.join("/") + if open { "/#" } else { "" }
+    })
+}
+
+/// What stands before the levels: mostly nothing, sometimes what makes a topic the server's own.
+fn own() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just(""), 1 => Just("$SYS/")]
 }
 
 fn topic() -> impl Strategy<Value = String> {
     let level = prop_oneof![6 => Just("a"), 6 => Just("b"), 3 => Just("B"), 1 => Just(""), 1 => Just(".."), 1 => Just("$a"), 1 => Just("é"), 1 => Just("+")];
-    proptest::collection::vec(level, 1..5).prop_map(|levels| levels.join("/"))
+    let levels = proptest::collection::vec(level, 1..5);
+    (own(), levels).prop_map(|(own, levels)| own.to_string() + &levels.join("/"))
 }
 
 fn filter() -> impl Strategy<Value = String> {
     let level =
         prop_oneof![4 => Just("a"), 4 => Just("b"), 2 => Just("B"), 4 => Just("+"), 1 => Just("")];
     let levels = proptest::collection::vec(level, 0..5);
-    (levels, any::<bool>()).prop_map(|(mut levels, open)| {
+    (own(), levels, any::<bool>()).prop_map(|(own, mut levels, open)| {
         if open || levels.is_empty() {
             levels.push("#");
         }
-        levels.join("/")
+        own.to_string() + &levels.join("/")
     })
 }
