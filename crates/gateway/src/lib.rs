@@ -129,7 +129,8 @@ pub async fn run(
         }
         let door = Door::new(Tls::new(anchor()?, revoked, certified, oldest_tls), calls, limits);
         let listener = listen(mqtt)?;
-        info!(address = ?listener.local_addr().ok(), "devices can connect");
+        let address = listener.local_addr().context("the listener is not usable")?;
+        info!(%address, "devices can connect");
         doors.spawn(door.keep(listener));
         ready();
         doors.join_next().await;
