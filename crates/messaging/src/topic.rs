@@ -164,6 +164,9 @@ pub enum TopicError {
     /// There are no bytes.
     #[error("topic is empty, expected at least one character")]
     Empty,
+    /// A shared subscription lacks its name or its filter.
+    #[error("filter shares a subscription without a name or a filter; write `$share/NAME/FILTER`")]
+    Share,
     /// There are more bytes than the limit.
     #[error("topic has {found} bytes, expected at most {MAX_BYTES}; shorten it")]
     Long {

@@ -259,7 +259,7 @@ fn subscribe(version: Version, reader: &mut Reader) -> Result<Subscribe, DecodeE
     let id = reader.packet_id()?;
     let properties = read_if_v5::<SubscribeProperties>(version, reader)?;
     let subscriptions = entries(reader, |reader| {
-        let filter = reader.filter()?;
+        let filter = reader.filter(version)?;
         let found = reader.u8()?;
         subscription(version, filter, found)
     })?;
@@ -316,7 +316,7 @@ fn sub_ack(version: Version, side: Side, reader: &mut Reader) -> Result<SubAck, 
 fn unsubscribe(version: Version, reader: &mut Reader) -> Result<Unsubscribe, DecodeError> {
     let id = reader.packet_id()?;
     let properties = read_if_v5::<UnsubscribeProperties>(version, reader)?;
-    let filters = entries(reader, Reader::filter)?;
+    let filters = entries(reader, |reader| reader.filter(version))?;
     Ok(Unsubscribe { id, properties, filters })
 }
 

@@ -3,9 +3,9 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::error::DecodeError;
-use super::packet::{Kind, PacketId};
+use super::packet::{Kind, PacketId, Version};
 use crate::text::{Binary, Text};
-use crate::topic::{Filter, Topic};
+use crate::topic::{Filter, Topic, TopicError};
 
 /// Reads the fields of one packet, never past its end.
 pub(super) struct Reader {
@@ -87,9 +87,15 @@ impl Reader {
         Topic::parse(self.field()?).map_err(|error| DecodeError::Topic { kind, error })
     }
 
-    pub(super) fn filter(&mut self) -> Result<Filter, DecodeError> {
+    pub(super) fn filter(&mut self, version: Version) -> Result<Filter, DecodeError> {
         let kind = self.kind;
-        Filter::parse(self.field()?).map_err(|error| DecodeError::Filter { kind, error })
+        let refused = |error| DecodeError::Filter { kind, error };
+        let filter = Filter::parse(self.field()?).map_err(refused)?;
+        // MQTT 3.1.1 knows nothing of sharing: there this is a filter like any other.
+        if version == Version::V5 && filter.is_shared() && filter.shared().is_none() {
+            return Err(refused(TopicError::Share)); // MQTT-4.8.2-1, MQTT-4.8.2-2
+        }
+        Ok(filter)
     }
 
     /// Takes everything that is left.

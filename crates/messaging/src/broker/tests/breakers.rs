@@ -144,12 +144,18 @@ fn client_ids_with_wildcards_or_without_end_are_refused() {
 
 #[test]
 fn what_is_not_supported_is_refused_by_its_name() {
-    let mut rig = Rig::new();
-    let pump = rig.join("pump", Version::V5);
     for lacking in ["$share/", "$share/group", "$share//a", "$share/group/", "$share/+/a"] {
-        let sub_ack = rig.subscribe_with(pump, subscription(lacking, QoS::AtMostOnce), None);
-        assert_eq!(sub_ack.reasons, [Reason::TopicFilterInvalid], "{lacking}");
+        let mut rig = Rig::new();
+        let old = rig.join("old", Version::V311);
+        let sub_ack = rig.subscribe_with(old, subscription(lacking, QoS::AtMostOnce), None);
+        assert_eq!(sub_ack.reasons, [Reason::Unspecified], "{lacking}");
+        let new = rig.join("new", Version::V5);
+        let subscriptions = alloc::vec![subscription(lacking, QoS::AtMostOnce)];
+        let properties = SubscribeProperties::default();
+        rig.send(new, Packet::Subscribe(Subscribe { id: id(7), properties, subscriptions }));
+        assert_eq!(reason_of_end(&rig), Some(Reason::MalformedPacket), "{lacking}");
     }
+    let mut rig = Rig::new();
 
     let conn = rig.open("pump");
     let mut connect = connect("pump", Version::V5);
