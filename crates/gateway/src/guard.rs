@@ -10,7 +10,7 @@ use messaging::mqtt::{Connect, QoS};
 use messaging::text::Text;
 use messaging::time::Instant;
 use messaging::topic::{Filter, Topic};
-use policy::{Action, Ask, Cause, Decision, Epoch, Observation, Standing};
+use policy::{Action, Ask, Cause, Decision, Epoch, Observation, Slot, Standing};
 
 use crate::hub::Principal;
 use crate::limits::Limits;
@@ -29,8 +29,8 @@ pub(crate) struct Gate {
     denials: Denials,
     allowed: Allowed,
     at: (Time, Instant),
-    /// While a session is ended because of this, nothing that it leaves is let through.
-    cutting: Option<Cause>,
+    /// While a device's session is ended because of this, nothing that it leaves is let through.
+    cutting: Option<(Slot, Cause)>,
 }
 
 impl Gate {
@@ -80,9 +80,9 @@ impl Gate {
         self.authority = authority;
     }
 
-    /// Says because of what a session is being ended, and that it is over with none.
-    pub(crate) fn set_cutting(&mut self, cause: Option<Cause>) {
-        self.cutting = cause;
+    /// Says whose session is being ended and because of what, and that it is over with none.
+    pub(crate) fn set_cutting(&mut self, cutting: Option<(Slot, Cause)>) {
+        self.cutting = cutting;
     }
 
     /// Draws a client id for a device that sends none.
@@ -127,7 +127,7 @@ impl Gate {
     }
 
     fn rule(&mut self, principal: &Principal, ask: Ask<'_>) -> Ruling {
-        if let Some(cause) = self.cutting {
+        if let Some((_, cause)) = self.cutting.filter(|(slot, _)| *slot == principal.slot) {
             return Ruling::not_authorized(Text::from_static(cause.text()));
         }
         let decision = self.decide(principal, ask);

@@ -180,7 +180,7 @@ impl Hub {
             Input::Fault { conn, error } => {
                 self.broker.handle_fault(conn, &error, &mut self.gate, now)
             }
-            Input::Closed(conn) => self.broker.handle_closed(conn, &mut self.gate, now),
+            Input::Closed(conn) => self.close_line(conn),
             Input::Refused { peer, refused } => self.refuse(refused, peer),
         }
     }
@@ -229,12 +229,18 @@ impl Hub {
         loop {
             while let Some((conn, batch)) = self.broker.poll_transmit(now) {
                 if !self.lines.send(conn, batch) {
-                    self.broker.handle_closed(conn, &mut self.gate, now);
+                    self.close_line(conn);
                 }
             }
             let Some(event) = self.broker.poll_event() else { return };
             self.note(event);
         }
+    }
+
+    /// Lets go of a connection whose task is no more, whether the broker had ended it before or not.
+    fn close_line(&mut self, conn: ConnId) {
+        self.lines.remove(conn);
+        self.broker.handle_closed(conn, &mut self.gate, self.clock.moment());
     }
 
     /// Says goodbye to everyone, and waits for the last report to be durable.

@@ -40,7 +40,12 @@ async fn keep(listener: TcpListener, limits: Limits) -> anyhow::Result<()> {
     let (inputs_in, inputs) = mpsc::channel(ROOM);
     let (sent_in, sent) = mpsc::channel(ROOM);
     let (visitors_in, visitors) = mpsc::channel(1);
-    tokio::spawn(turn(Broker::new(limits), inputs, sent, visitors));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.context("the test broker's runtime could not be made")?;
+    std::thread::Builder::new()
+        .name("test broker".to_owned())
+        .spawn(move || runtime.block_on(turn(Broker::new(limits), inputs, sent, visitors)))
+        .context("the test broker's thread could not be started")?;
     let calls = Calls { inputs: inputs_in, sent: sent_in };
     loop {
         let accepted = listener.accept().await;
@@ -70,8 +75,9 @@ fn limits_for_tests(limits: Limits) -> Limits {
         filter_levels: limits.filter_levels,
         retained_messages: limits.retained_messages,
         retained_bytes: limits.retained_bytes,
+        pooled_bytes: limits.queue_bytes_pool,
     };
-    Limits { keep_alive: KEEP_ALIVE, per_holder, ..limits }
+    Limits { keep_alive: KEEP_ALIVE, per_holder, connections: CONNECTIONS, ..limits }
 }
 
 type Visitor = (mpsc::Sender<Batch>, oneshot::Sender<ConnId>);
@@ -181,6 +187,8 @@ const REFUSED: &str = "test/nosubscribe";
 const KEEP_ALIVE: NonZeroU16 = NonZeroU16::new(60).expect("it isn't zero");
 /// How long to wait when no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The most connections: descriptors are shared with the devices' door.
+const CONNECTIONS: usize = 1_000;
 /// How many inputs may wait.
 const ROOM: usize = 256;
 /// How long the broker sleeps when it waits for nothing.

@@ -72,9 +72,9 @@ fn answer(request: &Request, mut response: Response) -> Result<Response, ErrorRe
         return Err(refusal(StatusCode::NOT_FOUND, "MQTT over WebSocket is at /mqtt\n"));
     }
     // A page from elsewhere must not speak in the name of a device whose certificate the browser holds.
-    let origin =
-        header(header::ORIGIN).map(|origin| origin.split_once("://").map(|(_, host)| host));
-    if origin.is_some_and(|host| host.is_none() || host != header(header::HOST)) {
+    let own = header(header::HOST).map(|host| format!("https://{host}"));
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    if !origins.all(|origin| own.as_ref().is_some_and(|own| origin == own.as_str())) {
         return Err(refusal(StatusCode::FORBIDDEN, "the page is from elsewhere\n"));
     }
     let protocols = header(header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();

@@ -75,7 +75,7 @@ impl Hub {
                 self.metrics.handshakes.inc();
                 if answer.send(Ok(conn)).is_err() {
                     // It took too long and was given up.
-                    self.broker.handle_closed(conn, &mut self.gate, self.clock.moment());
+                    self.close_line(conn);
                 }
             }
             Err(_) => {
@@ -272,7 +272,8 @@ impl Hub {
 
     /// Ends a session; nothing that it leaves behind, such as a will, is let through.
     fn cut(&mut self, conn: ConnId, cause: Cause, reason: Reason, text: Text) {
-        self.gate.set_cutting(Some(cause));
+        let slot = self.broker.principal(conn).map(|principal| principal.slot);
+        self.gate.set_cutting(slot.map(|slot| (slot, cause)));
         self.broker.close(conn, reason, Some(text), &mut self.gate, self.clock.moment());
         self.gate.set_cutting(None);
     }

@@ -26,10 +26,7 @@ impl Hub {
                     at,
                 });
             }
-            Event::Disconnected { conn, principal, client_id, why } => {
-                if why == Why::TransportClosed {
-                    self.lines.remove(conn);
-                }
+            Event::Disconnected { principal, client_id, why, .. } => {
                 let ending = ending_of(why);
                 self.metrics.ended(ending);
                 match client_id {

@@ -315,3 +315,46 @@ async fn who_may_hears_what_the_server_tells_of_itself() {
     let ack = panel.publish_and_hear("$SYS/broker/uptime", b"0 seconds").await;
     assert_eq!(ack.reason, Reason::NotAuthorized);
 }
+
+#[tokio::test]
+async fn a_device_that_says_goodbye_and_hangs_up_at_once_keeps_no_place() {
+    let rig = start().await;
+    // More often than a device may have connections.
+    for _ in 0..40 {
+        let mut pump = Client::connect(&rig, "pump-7", Version::V311).await;
+        let goodbye = messaging::mqtt::Disconnect {
+            reason: Reason::Success,
+            properties: messaging::mqtt::DisconnectProperties::default(),
+        };
+        pump.send(&Packet::Disconnect(goodbye)).await.unwrap();
+        drop(pump);
+    }
+    Client::connect(&rig, "pump-7", Version::V5).await.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_group_member_held_that_is_cut_off_goes_to_another() {
+    let rig = start().await;
+    let bad = device(&rig.house, "panel-2", "application", identity::Stage::Active);
+    let sequence = rig.control.change(vec![Delta::Device(Box::new(bad.clone()))]);
+    rig.control.wait_reached(sequence).await;
+    let shared = "$share/g/plant-a/pump/+/telemetry/#";
+    let mut good = Client::connect(&rig, "panel", Version::V5).await;
+    let mut hoarder = Client::connect(&rig, "panel-2", Version::V5).await;
+    for client in [&mut good, &mut hoarder] {
+        assert_eq!(client.subscribe(shared).await, Reason::GrantedQoS1);
+    }
+    let mut pump = Client::connect(&rig, "pump-7", Version::V5).await;
+    for number in 0..10 {
+        let ack = pump.publish_and_hear(OWN, format!("{number}").as_bytes()).await;
+        assert_eq!(ack.reason, Reason::Success);
+    }
+    let mut quarantined = bad;
+    quarantined.posture.hold(Fact::quarantine(true, "ada", identity::Time::EPOCH, Some("hoards")));
+    rig.control.change(vec![Delta::Device(Box::new(quarantined))]);
+    let mut heard = std::collections::BTreeSet::new();
+    while heard.len() < 10 {
+        let (_, payload) = good.message().await;
+        heard.insert(String::from_utf8(payload.to_vec()).unwrap());
+    }
+}

@@ -128,6 +128,7 @@ async fn other_paths_pages_from_elsewhere_and_other_protocols_are_refused() {
         (URL, vec![("sec-websocket-protocol", "mqttv3.1")], 400),
         (URL, vec![MQTT, ("origin", "https://elsewhere.example")], 403),
         (URL, vec![MQTT, ("origin", "null")], 403),
+        (URL, vec![MQTT, ("origin", "http://localhost")], 403),
     ];
     for (url, headers, status) in cases {
         match Box::pin(open(&rig, request(url, &headers))).await {

@@ -136,7 +136,7 @@ impl<P: Clone + Holder> Broker<P> {
             return self.end_session(session);
         }
         held.queue.keep(|outgoing| outgoing.qos != QoS::AtMostOnce);
-        self.pool.settle(held, &self.limits);
+        self.pool.settle(held, &mut self.shares, &self.limits);
         held.ends_at = Some(now.plus(Duration::from_secs(held.expiry.into())));
         match held.will.as_ref().map(|will| will.delay) {
             None => {}
@@ -156,7 +156,7 @@ impl<P: Clone + Holder> Broker<P> {
         let Some(mut held) = self.sessions.remove(session) else {
             return;
         };
-        self.pool.give_back(&held);
+        self.pool.give_back(&held, &mut self.shares);
         for filter in &held.subscriptions {
             if self.withdraw(filter, session.slot) {
                 let share = Share::of_subscription(filter.levels().count());

@@ -2,19 +2,23 @@
 //!
 //! In the trie a group is one subscriber. A message goes to the member whose turn it is, if that one is connected,
 //! may receive it and has room; otherwise to the next, and to one that waits for its client only if no other can
-//! take it. What a member leaves unfinished when its session ends goes to another, except what was sent with QoS 2:
-//! the client may have it already (MQTT 5.0 §4.8.2).
+//! take it. If none can, it waits in the group, within bounds: nobody is cut off for what it was never sent. What a
+//! member leaves unfinished when its session ends goes to another, except what was sent with QoS 2: the client may
+//! have it already (MQTT 5.0 §4.8.2).
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::BytesMut;
 
 use super::message::{Encodings, Form, Message, Outgoing};
+use super::pool::Pool;
 use super::session::Session;
+use super::share::Shares;
 use super::slab::{Key, Slab};
-use super::{Broker, Guard, Holder, Limits, Ruling};
+use super::{Broker, Guard, Holder, Limits, Ruling, Timer, set_timer};
 use crate::mqtt::{Packet, PacketId, QoS, Side, Version, decode};
 use crate::router::Interest;
 use crate::time::Instant;
@@ -34,6 +38,11 @@ struct Group {
     members: Vec<(u32, Interest)>,
     /// Whose turn it is.
     next: usize,
+    /// What no member had room for, the oldest first.
+    backlog: VecDeque<Message>,
+    n_backlog_bytes: usize,
+    /// When it is tried again.
+    timer: Option<Instant>,
 }
 
 /// The group's own name, and what its members subscribe to.
@@ -67,7 +76,13 @@ impl Groups {
         let (key, is_new) = match self.by_name.get(&name) {
             Some(&key) => (key, false),
             None => {
-                let group = Group { members: Vec::new(), next: 0 };
+                let group = Group {
+                    members: Vec::new(),
+                    next: 0,
+                    backlog: VecDeque::new(),
+                    n_backlog_bytes: 0,
+                    timer: None,
+                };
                 let key = self.groups.insert(group);
                 self.by_name.insert(name, key);
                 (key, true)
@@ -84,7 +99,7 @@ impl Groups {
         is_new.then_some(GROUP | key.slot)
     }
 
-    /// Removes a member; gives the group's number if it was the last.
+    /// Removes a member; a group that has none left ends.
     pub(super) fn leave(&mut self, name: &[u8], filter: &Filter, slot: u32) -> Option<Left> {
         let name = (Box::from(name), filter.clone());
         let key = *self.by_name.get(&name)?;
@@ -99,17 +114,40 @@ impl Groups {
         if !group.members.is_empty() {
             return Some(Left::Others);
         }
-        self.groups.remove(key);
+        let group = self.groups.remove(key)?;
         self.by_name.remove(&name);
-        Some(Left::Nobody(GROUP | key.slot))
+        Some(Left::Nobody(Ended {
+            subscriber: GROUP | key.slot,
+            key,
+            n_messages: group.backlog.len(),
+            n_bytes: group.n_backlog_bytes,
+            timer: group.timer,
+        }))
+    }
+
+    /// Counts the bytes that wait in groups anew, and the timers.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let groups = || self.groups.iter().map(|(_, group)| group);
+        let n_bytes = |group: &Group| group.backlog.iter().map(Message::n_bytes).sum::<usize>();
+        (groups().map(n_bytes).sum(), groups().filter(|group| group.timer.is_some()).count())
     }
 }
 
 /// Who is left in a group.
 pub(super) enum Left {
     Others,
-    /// Nobody: this subscriber is to be taken out of the trie.
-    Nobody(u32),
+    Nobody(Ended),
+}
+
+/// A group that has ended, and what it leaves.
+pub(super) struct Ended {
+    /// What is to be taken out of the trie.
+    pub(super) subscriber: u32,
+    pub(super) key: Key,
+    pub(super) n_messages: usize,
+    pub(super) n_bytes: usize,
+    pub(super) timer: Option<Instant>,
 }
 
 /// Tells which place among the groups a subscriber has, if it is one.
@@ -124,8 +162,17 @@ pub(super) struct Unfinished {
     pub(super) messages: Vec<Outgoing>,
 }
 
+/// What became of a message for a group.
+enum Given {
+    Taken,
+    /// Those who may have it have no room now.
+    NoRoom,
+    /// There is nobody who may have it.
+    Nobody,
+}
+
 impl<P: Clone + Holder> Broker<P> {
-    /// Gives a message to one member of a group.
+    /// Gives a message to one member of a group, now or when one has room.
     pub(super) fn deliver_to_one<G: Guard<P>>(
         &mut self,
         place: u32,
@@ -135,9 +182,31 @@ impl<P: Clone + Holder> Broker<P> {
         now: Instant,
     ) {
         let Some(key) = self.groups.groups.key_at(place) else { return };
-        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        // What waits already goes first.
+        let is_free = self.groups.groups.get(key).is_some_and(|group| group.backlog.is_empty());
+        let given = if is_free {
+            self.give_to_one(key, encodings, message, guard, now)
+        } else {
+            Given::NoRoom
+        };
+        match given {
+            Given::Taken => {}
+            Given::Nobody => self.counters.dropped_offline += 1,
+            Given::NoRoom => self.put_off(key, message.detached(now), now),
+        }
+    }
+
+    fn give_to_one<G: Guard<P>>(
+        &mut self,
+        key: Key,
+        encodings: &mut Encodings<'_>,
+        message: &Message,
+        guard: &mut G,
+        now: Instant,
+    ) -> Given {
+        let Some(group) = self.groups.groups.get_mut(key) else { return Given::Nobody };
         let n_members = group.members.len();
-        let (mut taker, mut waits, mut late) = (None, None, None);
+        let (mut waits, mut is_anybody) = (None, false);
         for step in 0..n_members {
             let idx = (group.next + step) % n_members;
             let Some(&(slot, interest)) = group.members.get(idx) else { continue };
@@ -151,60 +220,152 @@ impl<P: Clone + Holder> Broker<P> {
                 self.counters.denied_receives += 1;
                 continue;
             }
-            let qos = message.qos.min(interest.qos);
-            let taken = Some((idx, session, interest));
-            let has_room = has_room(held, &self.limits)
-                && self.pool.has_room(held, message.n_bytes(), &self.limits);
-            match (held.conn.is_some(), has_room) {
-                (true, true) => {
-                    taker = taken;
-                    break;
-                }
-                (true, false) => late = late.or(taken),
-                (false, true) if qos != QoS::AtMostOnce => waits = waits.or(taken),
-                (false, _) => {}
+            let form = Form {
+                version: held.version,
+                qos: message.qos.min(interest.qos),
+                retain: message.retain && interest.retain_as_published,
+            };
+            is_anybody |= held.conn.is_some() || form.qos != QoS::AtMostOnce;
+            let Some(outgoing) = encodings.outgoing(form, interest.id.as_slice()) else { continue };
+            if !has_room(held, outgoing.len(), &self.pool, &self.shares, &self.limits) {
+                continue;
+            }
+            if held.conn.is_some() {
+                group.next = (idx + 1) % n_members;
+                self.offer(session, Outgoing { group: Some(key), ..outgoing }, now);
+                return Given::Taken;
+            }
+            if waits.is_none() && form.qos != QoS::AtMostOnce {
+                waits = Some((idx, session, outgoing));
             }
         }
-        let Some((idx, session, interest)) = taker.or(waits).or(late) else {
-            self.counters.dropped_offline += u64::from(n_members > 0);
-            return;
-        };
-        group.next = (idx + 1) % n_members;
-        let Some(held) = self.sessions.get(session) else { return };
-        let form = Form {
-            version: held.version,
-            qos: message.qos.min(interest.qos),
-            retain: message.retain && interest.retain_as_published,
-        };
-        if let Some(outgoing) = encodings.outgoing(form, interest.id.as_slice()) {
-            self.offer(session, Outgoing { group: Some(key), ..outgoing }, now);
+        match waits {
+            Some((idx, session, outgoing)) => {
+                group.next = (idx + 1) % n_members;
+                self.offer(session, Outgoing { group: Some(key), ..outgoing }, now);
+                Given::Taken
+            }
+            None if is_anybody => Given::NoRoom,
+            None => Given::Nobody,
         }
     }
 
-    /// Gives what a member has not finished to others of its groups.
+    /// Lets a message wait in its group, unless too many wait there.
+    fn put_off(&mut self, key: Key, message: Message, now: Instant) {
+        let Some(group) = self.groups.groups.get_mut(key) else { return };
+        let n_bytes = message.n_bytes();
+        let fits = message.qos != QoS::AtMostOnce
+            && group.backlog.len() < self.limits.queue_messages
+            && group.n_backlog_bytes.saturating_add(n_bytes) <= self.limits.queue_bytes
+            && self.pool.take(n_bytes, &self.limits);
+        if !fits {
+            self.counters.dropped_full += 1;
+            return;
+        }
+        group.n_backlog_bytes = group.n_backlog_bytes.saturating_add(n_bytes);
+        group.backlog.push_back(message);
+        self.try_later(key, now);
+    }
+
+    fn try_later(&mut self, key: Key, now: Instant) {
+        if let Some(group) = self.groups.groups.get_mut(key)
+            && group.timer.is_none()
+            && !group.backlog.is_empty()
+        {
+            let at = now.plus(TRY_AGAIN);
+            group.timer = Some(at);
+            set_timer(&mut self.timers, Timer::Group(key), None, Some(at));
+        }
+    }
+
+    /// Tries again to give what waits in a group.
+    pub(super) fn handle_group_timer<G: Guard<P>>(
+        &mut self,
+        key: Key,
+        guard: &mut G,
+        now: Instant,
+    ) {
+        if let Some(group) = self.groups.groups.get_mut(key) {
+            group.timer = None;
+        }
+        self.drain_group(key, guard, now);
+    }
+
+    fn drain_group<G: Guard<P>>(&mut self, key: Key, guard: &mut G, now: Instant) {
+        loop {
+            let group = self.groups.groups.get_mut(key);
+            let Some(message) = group.and_then(|group| group.backlog.pop_front()) else { return };
+            let given = {
+                let mut encodings = Encodings::of(&message);
+                self.give_to_one(key, &mut encodings, &message, guard, now)
+            };
+            let Some(group) = self.groups.groups.get_mut(key) else { return };
+            if let Given::NoRoom = given {
+                group.backlog.push_front(message);
+                return self.try_later(key, now);
+            }
+            let n_bytes = message.n_bytes();
+            group.n_backlog_bytes = group.n_backlog_bytes.saturating_sub(n_bytes);
+            self.pool.put_back(n_bytes);
+            self.counters.dropped_offline += u64::from(matches!(given, Given::Nobody));
+        }
+    }
+
+    /// Gives what a member has not finished to others of its groups: it is older than what waits there.
     pub(super) fn hand_over<G: Guard<P>>(
         &mut self,
         unfinished: Unfinished,
         guard: &mut G,
         now: Instant,
     ) {
-        for outgoing in unfinished.messages {
-            let place = outgoing.group.filter(|key| self.groups.groups.get(*key).is_some());
+        let mut touched: Vec<Key> = Vec::new();
+        for outgoing in unfinished.messages.into_iter().rev() {
             let message = reread(&outgoing, unfinished.version, now);
-            match (place, message) {
-                (Some(key), Some(message)) => {
-                    let mut encodings = Encodings::of(&message);
-                    self.deliver_to_one(key.slot, &mut encodings, &message, guard, now);
-                }
-                _ => self.counters.dropped_offline += 1,
+            let group =
+                outgoing.group.and_then(|key| Some((key, self.groups.groups.get_mut(key)?)));
+            let (Some((key, group)), Some(message)) = (group, message) else {
+                self.counters.dropped_offline += 1;
+                continue;
+            };
+            let n_bytes = message.n_bytes();
+            if !self.pool.take(n_bytes, &self.limits) {
+                self.counters.dropped_full += 1;
+                continue;
+            }
+            group.n_backlog_bytes = group.n_backlog_bytes.saturating_add(n_bytes);
+            group.backlog.push_front(message);
+            if !touched.contains(&key) {
+                touched.push(key);
             }
         }
+        for key in touched {
+            self.drain_group(key, guard, now);
+        }
+    }
+
+    /// Forgets what a group has left that has ended.
+    pub(super) fn end_group(&mut self, ended: &Ended) {
+        self.pool.put_back(ended.n_bytes);
+        self.counters.dropped_offline += ended.n_messages as u64;
+        set_timer(&mut self.timers, Timer::Group(ended.key), ended.timer, None);
     }
 }
 
-fn has_room<P>(held: &Session<P>, limits: &Limits) -> bool {
-    held.queue.len() < limits.queue_messages && held.queue.n_bytes() < limits.queue_bytes
+/// Tells whether a session may hold one more message of so many bytes.
+pub(super) fn has_room<P: Holder>(
+    held: &Session<P>,
+    len: usize,
+    pool: &Pool,
+    shares: &Shares<P::Name>,
+    limits: &Limits,
+) -> bool {
+    let fits =
+        held.queue.len() == 0 || held.queue.n_bytes().saturating_add(len) <= limits.queue_bytes;
+    fits && held.queue.len() < limits.queue_messages && pool.has_room(held, len, shares, limits)
 }
+
+/// After how long what waits in a group is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Reads a message out of its encoding for one receiver.
 fn reread(outgoing: &Outgoing, version: Version, now: Instant) -> Option<Message> {

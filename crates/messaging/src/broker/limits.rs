@@ -45,6 +45,8 @@ pub struct Limits {
     pub queue_bytes_own: usize,
     /// The most bytes that all sessions may hold beyond that together.
     pub queue_bytes_pool: usize,
+    /// The most groups that one session shares subscriptions in.
+    pub groups_per_session: usize,
     /// The most bytes in flight to one receiver; a larger message is in flight alone.
     pub inflight_bytes: usize,
     /// The most bytes of answers that wait for one receiver.
@@ -87,12 +89,14 @@ impl Default for Limits {
                 filter_levels: 20_000,
                 retained_messages: 2_000,
                 retained_bytes: 2 << 20,
+                pooled_bytes: 4 << 20,
             },
             retained_steps: 256,
             queue_messages: 4_096,
             queue_bytes: 1 << 20,
             queue_bytes_own: 8 << 10,
             queue_bytes_pool: 256 << 20,
+            groups_per_session: 100,
             inflight_bytes: 512 << 10,
             control_bytes: 64 << 10,
             inflight: const { NonZeroU16::new(256).expect("it isn't zero") },

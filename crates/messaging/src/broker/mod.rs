@@ -86,6 +86,7 @@ pub struct Broker<P: Holder> {
 enum Timer {
     Connection(Key),
     Session(Key),
+    Group(Key),
     Retained(Topic),
 }
 
@@ -277,6 +278,7 @@ impl<P: Clone + Holder> Broker<P> {
             match self.timers.pop_first() {
                 Some((_, Timer::Connection(key))) => self.handle_connection_timer(key, now),
                 Some((_, Timer::Session(key))) => self.handle_session_timer(key, now),
+                Some((_, Timer::Group(key))) => self.handle_group_timer(key, guard, now),
                 Some((_, Timer::Retained(topic))) => self.forget_retained(&topic),
                 None => break,
             }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::connection::Open;
 use super::ending::Chore;
-use super::group::place_of;
+use super::group::{has_room, place_of};
 use super::guard::told;
 use super::message::{Encodings, Form, Kept, Message, Outgoing};
 use super::session::Stage;
@@ -271,17 +271,14 @@ impl<P: Clone + Holder> Broker<P> {
             self.counters.dropped_expired += 1;
             return;
         }
-        let is_full = held.queue.len() >= self.limits.queue_messages
-            || (held.queue.len() > 0
-                && held.queue.n_bytes().saturating_add(outgoing.len()) > self.limits.queue_bytes)
-            || !self.pool.has_room(held, outgoing.len(), &self.limits);
+        let is_full = !has_room(held, outgoing.len(), &self.pool, &self.shares, &self.limits);
         let Some(conn) = held.conn else {
             if is_full || outgoing.qos == QoS::AtMostOnce {
                 self.counters.dropped_offline += 1;
             } else {
                 self.counters.delivered += 1;
                 held.queue.push(outgoing);
-                self.pool.settle(held, &self.limits);
+                self.pool.settle(held, &mut self.shares, &self.limits);
             }
             return;
         };
@@ -294,7 +291,7 @@ impl<P: Clone + Holder> Broker<P> {
         }
         self.counters.delivered += 1;
         held.queue.push(outgoing);
-        self.pool.settle(held, &self.limits);
+        self.pool.settle(held, &mut self.shares, &self.limits);
         self.mark_ready(conn);
     }
 

@@ -164,6 +164,12 @@ impl Flights {
         self.n_counted < quota
     }
 
+    /// Counts what is in flight, what was released on earlier connections and never completed among it: that does
+    /// not count against what the client takes on this one.
+    pub(super) const fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
     /// Counts the bytes of the messages that are in flight.
     pub(super) const fn n_bytes(&self) -> usize {
         self.n_bytes

@@ -34,6 +34,8 @@ pub struct Share {
     pub retained_messages: usize,
     /// Bytes of retained messages.
     pub retained_bytes: usize,
+    /// Bytes of the pool that queues share.
+    pub pooled_bytes: usize,
 }
 
 /// What each holder has taken.
@@ -66,6 +68,23 @@ impl<N: Clone + Ord> Shares<N> {
                 }
                 is_granted
             }
+        }
+    }
+
+    /// Tells whether a holder may take more.
+    pub(super) fn has_room(&self, holder: &N, more: Share) -> bool {
+        let taken = self.taken.get(holder).copied().unwrap_or_default();
+        taken.with(more, usize::saturating_add).is_within(self.most)
+    }
+
+    /// Counts what a holder has come to hold; it was seen before that there is room, or it is let pass.
+    pub(super) fn charge(&mut self, holder: &N, more: Share) {
+        if more == Share::NONE {
+            return;
+        }
+        match self.taken.get_mut(holder) {
+            Some(taken) => *taken = taken.with(more, usize::saturating_add),
+            None => drop(self.taken.insert(holder.clone(), more)),
         }
     }
 
@@ -102,6 +121,7 @@ impl Share {
         filter_levels: 0,
         retained_messages: 0,
         retained_bytes: 0,
+        pooled_bytes: 0,
     };
 
     pub(super) const fn of_subscription(filter_levels: usize) -> Self {
@@ -112,6 +132,10 @@ impl Share {
         Self { retained_messages: 1, retained_bytes, ..Self::NONE }
     }
 
+    pub(super) const fn of_pool(pooled_bytes: usize) -> Self {
+        Self { pooled_bytes, ..Self::NONE }
+    }
+
     fn with(self, other: Self, sum: fn(usize, usize) -> usize) -> Self {
         Self {
             sessions: sum(self.sessions, other.sessions),
@@ -119,6 +143,7 @@ impl Share {
             filter_levels: sum(self.filter_levels, other.filter_levels),
             retained_messages: sum(self.retained_messages, other.retained_messages),
             retained_bytes: sum(self.retained_bytes, other.retained_bytes),
+            pooled_bytes: sum(self.pooled_bytes, other.pooled_bytes),
         }
     }
 
@@ -128,5 +153,6 @@ impl Share {
             && self.filter_levels <= most.filter_levels
             && self.retained_messages <= most.retained_messages
             && self.retained_bytes <= most.retained_bytes
+            && self.pooled_bytes <= most.pooled_bytes
     }
 }

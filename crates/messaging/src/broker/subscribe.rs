@@ -82,6 +82,10 @@ impl<P: Clone + Holder> Broker<P> {
         if !is_known && held.subscriptions.len() >= self.limits.subscriptions_per_session {
             return Err(Refusal::of(Reason::QuotaExceeded));
         }
+        let n_groups = || held.subscriptions.iter().filter(|filter| filter.is_shared()).count();
+        if !is_known && group.is_some() && n_groups() >= self.limits.groups_per_session {
+            return Err(Refusal::of(Reason::QuotaExceeded));
+        }
         let (no_local, retain_as_published) = (*no_local, *retain_as_published);
         let interest = Interest { qos: *qos, no_local, retain_as_published, id };
         let share = Share::of_subscription(filter.levels().count());
@@ -155,7 +159,10 @@ impl<P: Clone + Holder> Broker<P> {
         match self.groups.leave(name, &inner, slot) {
             None => false,
             Some(Left::Others) => true,
-            Some(Left::Nobody(group)) => self.trie.remove(&inner, group),
+            Some(Left::Nobody(ended)) => {
+                self.end_group(&ended);
+                self.trie.remove(&inner, ended.subscriber)
+            }
         }
     }
 
@@ -179,7 +186,7 @@ impl<P: Clone + Holder> Broker<P> {
             let topic = outgoing.frame.topic();
             topic.is_none_or(|topic| !matches!(guard.receive(&principal, &topic), Ruling::Allow))
         });
-        self.pool.settle(held, &self.limits);
+        self.pool.settle(held, &mut self.shares, &self.limits);
         self.counters.denied_receives += dropped.len() as u64;
         let (version, shared) = (held.version, |outgoing: &Outgoing| outgoing.group.is_some());
         let dropped = dropped.into_iter().filter(shared).collect();

@@ -8,7 +8,7 @@ use super::connection::{Open, State};
 use super::message::Outgoing;
 use super::session::Session;
 use super::slab::Key;
-use super::{Broker, ConnId, Counters, Holder};
+use super::{Broker, ConnId, Counters, Holder, Limits};
 use crate::mqtt::{PacketId, QoS};
 use crate::time::Instant;
 
@@ -68,7 +68,7 @@ impl<P: Clone + Holder> Broker<P> {
             loop {
                 let room =
                     if batch.len() == 0 { usize::MAX } else { max_len.saturating_sub(batch.len()) };
-                let bounds = (room, self.limits.inflight_bytes);
+                let bounds = (room, &self.limits);
                 match next(session, open, bounds, &mut self.counters, now) {
                     Next::Message(mut sending) => {
                         connection.told.rename(
@@ -87,7 +87,7 @@ impl<P: Clone + Holder> Broker<P> {
                     Next::Nothing => break,
                 }
             }
-            self.pool.settle(session, &self.limits);
+            self.pool.settle(session, &mut self.shares, &self.limits);
         }
         let buffers = batch.finish();
         if buffers.is_empty() {
@@ -119,7 +119,7 @@ enum Next {
 fn next<P>(
     session: &mut Session<P>,
     open: &Open,
-    (room, inflight_bytes): (usize, usize),
+    (room, limits): (usize, &Limits),
     counters: &mut Counters,
     now: Instant,
 ) -> Next {
@@ -143,8 +143,9 @@ fn next<P>(
     while let Some(front) = session.queue.front() {
         let has_id = front.qos != QoS::AtMostOnce;
         let n_flying = session.flights.n_bytes();
-        let is_heavy = n_flying > 0 && n_flying.saturating_add(front.len()) > inflight_bytes;
-        if has_id && (is_heavy || !session.flights.has_room(open.quota)) {
+        let is_heavy = n_flying > 0 && n_flying.saturating_add(front.len()) > limits.inflight_bytes;
+        let is_crowded = session.flights.len() >= 2 * usize::from(limits.inflight.get());
+        if has_id && (is_heavy || is_crowded || !session.flights.has_room(open.quota)) {
             return Next::Nothing;
         }
         if front.len() > room {

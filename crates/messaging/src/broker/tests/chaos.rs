@@ -65,20 +65,20 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
     let of_sessions = broker.sessions.iter().flat_map(|(_, session)| {
         let filters = session.subscriptions.iter();
         let shares = filters.map(|filter| Share::of_subscription(filter.levels().count()));
-        shares.chain([Share::SESSION]).map(|share| (session.principal.clone(), share))
+        let pooled = Share::of_pool(session.pooled);
+        shares.chain([Share::SESSION, pooled]).map(|share| (session.principal.clone(), share))
     });
     let of_retained =
         broker.retained.messages().filter_map(|kept| Some((kept.principal.clone()?, kept.share())));
     prop_assert_eq!(broker.shares.taken(), &Shares::sum(of_sessions.chain(of_retained)));
     prop_assert!(broker.chores.is_empty());
     prop_assert!(broker.ready.is_empty());
-    let own = broker.limits.queue_bytes_own;
     let beyond = broker.sessions.iter().map(|(_, session)| {
         let in_flight = session.flights.n_counted_bytes();
-        (session.queue.n_bytes() + in_flight).saturating_sub(own)
+        super::super::pool::beyond(session.queue.n_bytes() + in_flight, &broker.limits)
     });
-    prop_assert_eq!(broker.sizes().pooled_bytes, beyond.sum::<usize>());
-    prop_assert!(broker.sizes().pooled_bytes <= broker.limits.queue_bytes_pool);
+    let (n_waiting_bytes, n_group_timers) = broker.groups.waiting();
+    prop_assert_eq!(broker.sizes().pooled_bytes, beyond.sum::<usize>() + n_waiting_bytes);
     for (key, session) in broker.sessions.iter() {
         prop_assert!(session.queue.len() <= broker.limits.queue_messages);
         prop_assert_eq!(broker.by_client.get(&session.client_id), Some(&key));
@@ -96,7 +96,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
         broker.connections.iter().filter(|(_, connection)| connection.timer.is_some()).count()
             + broker.sessions.iter().filter(|(_, session)| session.timer.is_some()).count();
     prop_assert!(
-        broker.timers.len() <= n_timers + broker.retained.len(),
+        broker.timers.len() <= n_timers + n_group_timers + broker.retained.len(),
         "no timer without an owner"
     );
     Ok(())

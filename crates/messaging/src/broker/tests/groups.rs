@@ -179,3 +179,81 @@ fn a_member_without_room_is_passed_over_and_none_is_ended_while_another_has_room
     assert!(n_got > 180, "{n_got}");
     assert!(rig.whys().is_empty());
 }
+
+#[test]
+fn what_nobody_has_room_for_waits_in_the_group_and_nobody_is_cut_off_for_it() {
+    let mut rig = Rig::with(Limits { queue_messages: 4, ..Limits::default() });
+    let pump = rig.join("pump", Version::V5);
+    let [holder, prompt] = ["w0", "w1"].map(|name| rig.join(name, Version::V5));
+    for worker in [holder, prompt] {
+        rig.subscribe(worker, "$share/g/a", QoS::AtLeastOnce);
+        rig.stick(worker, true);
+    }
+    for number in 1..=12 {
+        rig.send(pump, Packet::Publish(sure(number, "a", &number.to_string())));
+    }
+    assert!(rig.whys().is_empty());
+    rig.stick(prompt, false);
+    rig.wait(1);
+    // The other ends with what it held: that is older than what waits, and comes first.
+    rig.cut(holder);
+    rig.wait(1);
+    let mut got: Vec<u32> =
+        payloads(&mut rig, prompt).iter().map(|text| text.parse().unwrap()).collect();
+    got.sort_unstable();
+    got.dedup();
+    assert_eq!(got, (1..=12).collect::<Vec<_>>(), "each came once at least");
+    assert_eq!(rig.whys(), [Why::TransportClosed]);
+    assert_eq!(rig.broker.sizes().pooled_bytes, 0);
+}
+
+#[test]
+fn a_large_inheritance_does_not_cut_off_the_heir() {
+    let mut rig = Rig::new();
+    let pump = rig.join("pump", Version::V5);
+    let [hoarder, heir] = ["w0", "w1"].map(|name| rig.join(name, Version::V5));
+    for worker in [hoarder, heir] {
+        rig.subscribe(worker, "$share/g/a", QoS::AtLeastOnce);
+    }
+    let mut n_got = 0;
+    let mut read = |rig: &mut Rig| {
+        while let Some(packet) = rig.receive(heir) {
+            if let Packet::Publish(publish) = packet
+                && let Some(id) = publish.delivery.id()
+            {
+                n_got += 1;
+                rig.send(heir, Packet::PubAck(Ack::of(id, Reason::Success)));
+            }
+        }
+        n_got
+    };
+    for number in 1..=3_000 {
+        rig.send(pump, Packet::Publish(sure(number, "a", &"x".repeat(600))));
+        read(&mut rig);
+    }
+    rig.cut(hoarder);
+    for _ in 0..20 {
+        rig.wait(1);
+        read(&mut rig);
+    }
+    assert_eq!(read(&mut rig), 3_000);
+    assert_eq!(rig.whys(), [Why::TransportClosed]);
+}
+
+#[test]
+fn a_session_is_in_so_many_groups_and_no_more() {
+    let mut rig = Rig::with(Limits { groups_per_session: 2, ..Limits::default() });
+    let worker = rig.join("worker", Version::V5);
+    let mut subscribe = |name: &str| {
+        let filter = alloc::format!("$share/{name}/a");
+        rig.subscribe_with(worker, subscription(&filter, QoS::AtMostOnce), None).reasons
+    };
+    for (name, reason) in [
+        ("g", Reason::Success),
+        ("h", Reason::Success),
+        ("i", Reason::QuotaExceeded),
+        ("g", Reason::Success),
+    ] {
+        assert_eq!(subscribe(name), [reason], "{name}");
+    }
+}
