@@ -2,14 +2,32 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::root;
 
 /// A Palisade that ends with its owner.
-pub(crate) struct Up(pub(crate) Child);
+pub(crate) struct Up(Child);
+
+impl Up {
+    /// Starts one on free ports, with a data folder; gives what it writes too.
+    pub(crate) fn begin(flags: &[&str], data: &Path) -> Result<(Self, BufReader<ChildStdout>)> {
+        let binary = root().join("target/debug/palisade");
+        ensure!(binary.exists(), "there is no {}; run `cargo build` first", binary.display());
+        let mut up = Command::new(binary)
+            .args(["up", "--https-port", "0", "--mqtt-port", "0"])
+            .args(flags)
+            .arg("--data")
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let stdout = up.stdout.take().context("no output of palisade up")?;
+        Ok((Self(up), BufReader::new(stdout)))
+    }
+}
 
 impl Drop for Up {
     fn drop(&mut self) {
@@ -21,18 +39,9 @@ impl Drop for Up {
 
 /// Runs the tests; their pictures go into a folder.
 pub(crate) fn run(pictures: &Path) -> Result<()> {
-    let binary = root().join("target/debug/palisade");
-    ensure!(binary.exists(), "there is no {}; run `cargo build` first", binary.display());
     let folder = tempfile::tempdir()?;
-    let mut up = Command::new(&binary)
-        .args(["up", "--https-port", "0", "--mqtt-port", "0", "--data"])
-        .arg(folder.path().join("data"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let stdout = up.stdout.take().context("no output of palisade up")?;
-    let up = Up(up);
-    let mut output = BufReader::new(stdout);
+    let data = folder.path().join("data");
+    let (up, mut output) = Up::begin(&[], &data)?;
     let link = sign_in_link(&mut output)?;
     let (address, _) = link.split_once("/welcome#").context("a link to elsewhere")?;
     // What it says later is read too: a closed pipe would end it.
@@ -42,8 +51,8 @@ pub(crate) fn run(pictures: &Path) -> Result<()> {
         .current_dir(root().join("console"))
         .env("PALISADE_URL", address)
         .env("PALISADE_LINK", link)
-        .env("PALISADE_BINARY", &binary)
-        .env("PALISADE_DATA", folder.path().join("data"))
+        .env("PALISADE_BINARY", root().join("target/debug/palisade"))
+        .env("PALISADE_DATA", &data)
         .env("PALISADE_IMG", pictures)
         .status()?;
     drop(up);

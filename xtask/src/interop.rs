@@ -1,8 +1,8 @@
 //! Interoperability suites of others, run against a fresh Palisade's test listener.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::BufRead as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -18,17 +18,10 @@ pub(crate) fn run(suites: &Path) -> Result<()> {
     let build = Command::new("cargo").args(["build", "--locked"]).current_dir(root()).status()?;
     ensure!(build.success(), "the build failed");
     let folder = tempfile::tempdir()?;
-    let mut up = Command::new(root().join("target/debug/palisade"))
-        .args(["up", "--json", "--https-port", "0", "--mqtt-port", "0"])
-        .args(["--insecure-test-listener", "0", "--data"])
-        .arg(folder.path().join("data"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let stdout = up.stdout.take().context("no output of palisade up")?;
-    let up = Up(up);
+    let flags = ["--json", "--insecure-test-listener", "0"];
+    let (up, mut output) = Up::begin(&flags, &folder.path().join("data"))?;
     let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
+    output.read_line(&mut line)?;
     let ready: Value = serde_json::from_str(&line).context("palisade up is not ready")?;
     let address = ready.get("insecure_test_listener").and_then(Value::as_str);
     let (host, port) = address.and_then(|it| it.split_once(':')).context("no test listener")?;

@@ -220,11 +220,7 @@ impl<P: Clone + Holder> Broker<P> {
                 self.counters.denied_receives += 1;
                 continue;
             }
-            let form = Form {
-                version: held.version,
-                qos: message.qos.min(interest.qos),
-                retain: message.retain && interest.retain_as_published,
-            };
+            let form = Form::of(message, held.version, interest);
             is_anybody |= held.conn.is_some() || form.qos != QoS::AtMostOnce;
             let Some(outgoing) = encodings.outgoing(form, interest.id.as_slice()) else { continue };
             if !has_room(held, outgoing.len(), &self.pool, &self.shares, &self.limits) {

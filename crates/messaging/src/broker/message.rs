@@ -11,6 +11,7 @@ use crate::mqtt::{
     Delivery, Packet, PacketId, Publish, PublishFrame, QoS, Side, SubscriptionId, Version, Will,
     decode, encode, encode_publish,
 };
+use crate::router::Interest;
 use crate::time::Instant;
 use crate::topic::Topic;
 
@@ -150,6 +151,14 @@ pub(super) struct Form {
     pub(super) version: Version,
     pub(super) qos: QoS,
     pub(super) retain: bool,
+}
+
+impl Form {
+    /// Gives the form in which a receiver gets a message.
+    pub(super) fn of(message: &Message, version: Version, interest: Interest) -> Self {
+        let retain = message.retain && interest.retain_as_published;
+        Self { version, qos: message.qos.min(interest.qos), retain }
+    }
 }
 
 /// An encoded message on its way to one receiver; the bytes are shared.

@@ -252,11 +252,7 @@ impl<P: Clone + Holder> Broker<P> {
             self.counters.denied_receives += 1;
             return;
         }
-        let form = Form {
-            version: held.version,
-            qos: message.qos.min(interest.qos),
-            retain: message.retain && interest.retain_as_published,
-        };
+        let form = Form::of(message, held.version, interest);
         if let Some(outgoing) = encodings.outgoing(form, ids) {
             self.offer(session, outgoing, now);
         }
