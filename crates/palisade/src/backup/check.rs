@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use control::backup::{Soundness, check_store};
-use control::custody::{self, Custodian};
+use control::custody::{self, Authorities};
 use identity::Fingerprint;
 use journal::vault::MasterKey;
 use journal::verify::{Options, Summary};
@@ -35,8 +35,7 @@ pub(crate) struct Checked {
 /// of them is of a later moment than the record.
 pub(super) fn check(folder: &Folder, master: &MasterKey, store: Kept) -> Result<Checked, Failure> {
     // The keys are opened and closed again before anything is read that came from devices.
-    let custodian = keys(folder, master)?;
-    let (authorities, signed) = (custodian.authorities(), custodian.n_signed());
+    let (authorities, signed) = keys(folder, master)?;
     let key: VerifierKey = authorities.record.parse().or_exit(Exit::Unverified)?;
     let summary = record(&folder.role("control").join(LEDGER), &key, Vec::new())?;
     if signed > summary.n_events {
@@ -81,8 +80,8 @@ fn looked_through(store: &Path) -> Result<Soundness, Failure> {
     runtime.block_on(check_store(store)).or_exit(Exit::Unverified)
 }
 
-/// Opens every key once.
-fn keys(folder: &Folder, master: &MasterKey) -> Result<Custodian, Failure> {
+/// Opens every key once, and closes it again; tells what is public of them, and how many events custody signed.
+fn keys(folder: &Folder, master: &MasterKey) -> Result<(Authorities, u64), Failure> {
     let custody = folder.role("custody");
     let sealing = master.derive("custody");
     for entry in fs::read_dir(&custody)? {
@@ -98,7 +97,8 @@ fn keys(folder: &Folder, master: &MasterKey) -> Result<Custodian, Failure> {
     }
     let (link, _peer) = UnixStream::pair()?;
     let setup = custody::Setup { folder: custody, secret: master.derive_secret("custody"), link };
-    custody::load(&setup).or_exit(Exit::Unverified)
+    let custodian = custody::load(&setup).or_exit(Exit::Unverified)?;
+    Ok((custodian.authorities().clone(), custodian.n_signed()))
 }
 
 fn apart(who: &str, n: u64, n_events: u64) -> Failure {
