@@ -23,6 +23,8 @@ pub(crate) struct Recorder {
     drained: Arc<Notify>,
     /// Set when the store is about to close.
     ended: Arc<AtomicBool>,
+    /// Held while the outbox is being emptied: who ends that waits for a job that is under way.
+    draining: Arc<Mutex<()>>,
     /// Held by the one who has a checkpoint signed: a second would prove from what the first left.
     signing: Arc<Mutex<()>>,
     live: broadcast::Sender<Live>,
@@ -43,8 +45,8 @@ pub(crate) fn start(
     live: broadcast::Sender<Live>,
 ) -> Recorder {
     let (outbox, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let recorder =
-        Recorder { record, outbox, drained, ended: Arc::default(), signing: Arc::default(), live };
+    let (ended, draining, signing) = (Arc::default(), Arc::default(), Arc::default());
+    let recorder = Recorder { record, outbox, drained, ended, draining, signing, live };
     recorder.outbox.notify_one();
     tokio::spawn(drain(recorder.clone(), store));
     tokio::spawn(sign_checkpoints(recorder.clone(), custody));
@@ -66,6 +68,7 @@ impl Recorder {
                 read.connection().row("select seq from outbox limit 1", params![]).await?;
             drop(read);
             if waiting.is_none() {
+                let _at_rest = self.draining.lock().await;
                 self.ended.store(true, Ordering::Relaxed);
                 return Ok(());
             }
@@ -113,6 +116,7 @@ async fn drain(recorder: Recorder, store: Store) {
     let mut written = None;
     loop {
         recorder.outbox.notified().await;
+        let _at_work = recorder.draining.lock().await;
         if recorder.ended.load(Ordering::Relaxed) {
             return;
         }
