@@ -2,7 +2,7 @@
 //!
 //! Everything that is kept here changes inside a [`Write`], and a write is durable when `commit`
 //! answers. On SQLite one connection writes and every commit that waits shares one fsync; reads
-//! go through a pool that cannot write.
+//! go through a pool that cannot write, and each sees one state of the store however much it asks.
 
 mod lite;
 pub(crate) mod many;
@@ -106,10 +106,10 @@ pub(crate) enum Connection<'a> {
     Pg(&'a mut PgConnection),
 }
 
-/// A view for reading.
+/// A view for reading: all that is asked in it is answered from one state of the store.
 pub(crate) enum Read {
     Lite(Reader),
-    Pg(sqlx::pool::PoolConnection<sqlx::Postgres>),
+    Pg(sqlx::Transaction<'static, sqlx::Postgres>),
 }
 
 /// A transaction: nothing of it remains unless `commit` answers `Ok`.
@@ -137,7 +137,10 @@ impl Store {
     pub(crate) async fn read(&self) -> Result<Read, StoreError> {
         match self {
             Self::Lite(lite) => Ok(Read::Lite(lite.reader().await?)),
-            Self::Pg(pool) => Ok(Read::Pg(pool.acquire().await?)),
+            Self::Pg(pool) => {
+                let begin = "begin isolation level repeatable read read only";
+                Ok(Read::Pg(pool.begin_with(begin).await?))
+            }
         }
     }
 
@@ -190,7 +193,7 @@ impl Read {
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         match self {
             Self::Lite(reader) => Connection::Reader(reader),
-            Self::Pg(connection) => Connection::Pg(connection),
+            Self::Pg(transaction) => Connection::Pg(transaction),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::problem::Problem;
-use crate::store::{Read, Store, params};
+use crate::store::Store;
 
 /// Where copies are made, one at a time.
 pub(crate) struct Desk {
@@ -42,17 +42,13 @@ impl Desk {
         let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() else {
             return Err(Problem::conflict("another backup is being made; wait for it"));
         };
-        let mut read = store.read().await?;
-        if let Read::Pg(_) = read {
-            return Ok(None);
-        }
+        let Store::Lite(file_store) = store else { return Ok(None) };
         let failed = |e: io::Error| Problem::internal(&e);
         self.check_space()?;
         let path = self.folder.join(COPY);
         remove(&path).map_err(failed)?;
         let draft = Draft { path, _turn: turn };
-        let name = draft.path.to_string_lossy();
-        read.connection().execute("vacuum into $1", params![name.as_ref()]).await?;
+        file_store.copy_to(&draft.path).await?;
         let file = File::open(&draft.path).map_err(failed)?;
         let n_bytes = file.metadata().map_err(failed)?.len();
         Ok(Some(Copy { file, n_bytes }))

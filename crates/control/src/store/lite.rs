@@ -121,6 +121,8 @@ impl Lite {
             Some(connection) => connection,
             None => connect(&readers.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
         };
+        // Its first query fixes the state that all of them see.
+        connection.execute_batch("begin")?;
         let lent = Lent { connection, readers: Some(readers), _place: Some(place) };
         Ok(Reader { lent: Some(lent) })
     }
@@ -129,6 +131,16 @@ impl Lite {
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
         writer.begin()?;
         Ok(Turn { writer, work: Arc::clone(&self.work), done: false })
+    }
+
+    /// Copies the store as it is now into a new file.
+    pub(crate) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        let (from, to) = (self.readers.path.clone(), Value::from(&*path.to_string_lossy()));
+        blocking(move || {
+            let connection = connect(&from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            execute(&connection, "vacuum into $1", &[to]).map(drop)
+        })
+        .await
     }
 
     /// Moves what stands in the write-ahead log into the file and empties the log, so that what
@@ -318,7 +330,10 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if let Some(Lent { connection, readers: Some(readers), _place }) = self.lent.take() {
-            readers.free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            // One that cannot end its view is let go with it.
+            if connection.execute_batch("rollback").is_ok() {
+                readers.free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
         }
     }
 }

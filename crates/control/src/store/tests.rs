@@ -116,11 +116,27 @@ async fn values_of_every_type_come_back_and_absent_ones_stay_absent() {
 
 #[tokio::test]
 async fn the_reader_cannot_write() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open_file(&folder.path().join("store.sqlite")).await.unwrap();
-    let mut read = store.read().await.unwrap();
-    let result = read.connection().execute("delete from meta", params![]).await;
-    assert!(result.is_err());
+    on_both(async |store| {
+        let mut read = store.read().await.unwrap();
+        let result = read.connection().execute("delete from meta", params![]).await;
+        assert!(result.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_view_shows_one_state_however_often_it_is_asked() {
+    on_both(async |store| {
+        put(&store, "before", true).await;
+        let mut read = store.read().await.unwrap();
+        let sql = "select name from meta";
+        assert_eq!(read.connection().rows(sql, params![]).await.unwrap().len(), 1);
+        put(&store, "meanwhile", true).await;
+        assert_eq!(read.connection().rows(sql, params![]).await.unwrap().len(), 1);
+        drop(read);
+        assert_eq!(names(&store).await, ["before", "meanwhile"]);
+    })
+    .await;
 }
 
 #[tokio::test]

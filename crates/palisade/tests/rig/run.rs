@@ -1,7 +1,7 @@
 //! A whole server that can be killed at any moment, every process of it at once.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
@@ -101,10 +101,14 @@ impl Run {
 }
 
 impl Drop for Run {
-    /// A test that failed leaves nothing running.
+    /// A test that failed leaves nothing running, and shows what the server logged.
     fn drop(&mut self) {
-        if self.log.is_some() && matches!(self.child.try_wait(), Ok(None)) {
+        let Some(log) = self.log.take() else { return };
+        if matches!(self.child.try_wait(), Ok(None)) {
             self.kill_all(true);
+        }
+        if std::thread::panicking() {
+            let _ = std::io::stderr().write_all(log.join().unwrap_or_default().as_bytes());
         }
     }
 }
