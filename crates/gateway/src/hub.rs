@@ -25,6 +25,7 @@ use crate::link::Update;
 use crate::metrics::Metrics;
 use crate::observations::{Backlog, Refusals};
 use crate::revoked::Revoked;
+use crate::shelf::Keeper;
 use crate::tls::certificate::Presented;
 use crate::tls::{Leaf, Refused};
 
@@ -98,6 +99,8 @@ pub(crate) struct Ways {
     pub(crate) updates: mpsc::Receiver<Update>,
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) sent: mpsc::Receiver<ConnId>,
+    /// Word that the changes that were handed over last are durable.
+    pub(crate) durable: mpsc::Receiver<()>,
     /// Encoded messages to control.
     pub(crate) uplink: mpsc::Sender<Vec<u8>>,
     pub(crate) stop: watch::Receiver<bool>,
@@ -106,6 +109,7 @@ pub(crate) struct Ways {
 /// The state that the broker's task owns.
 pub(crate) struct Hub {
     broker: Broker<Arc<Principal>>,
+    keeper: Keeper,
     gate: Gate,
     lines: Lines,
     lobby: Lobby,
@@ -141,6 +145,10 @@ impl Hub {
                 received = self.ways.updates.recv(), if has_control => {
                     has_control = received.is_some();
                     update = received;
+                }
+                word = self.ways.durable.recv() => {
+                    word.context("the shelf's thread has died")?;
+                    self.broker.handle_durable();
                 }
                 Some(conn) = self.ways.sent.recv() => self.broker.handle_sent(conn),
                 _ = self.ways.inputs.recv_many(&mut batch, INPUTS_AT_ONCE) => {}
@@ -223,9 +231,18 @@ impl Hub {
         Ok(())
     }
 
-    /// Hands out what the broker has for connections, and reads what it tells.
+    /// Hands out what the broker has for connections and for the shelf, and reads what it tells.
     fn pump(&mut self) {
         let now = self.clock.moment();
+        self.transmit(now);
+        if let Some(changes) = self.broker.poll_changes(now) {
+            self.keeper.keep(changes);
+        }
+        // What waited for changes that came to nothing goes out too.
+        self.transmit(now);
+    }
+
+    fn transmit(&mut self, now: messaging::time::Instant) {
         loop {
             while let Some((conn, batch)) = self.broker.poll_transmit(now) {
                 if !self.lines.send(conn, batch) {
@@ -259,6 +276,7 @@ impl Hub {
                 self.refuse(refused, peer);
             }
         }
+        self.keep_all().await;
         self.report_due(true);
         let deadline = Instant::now() + LAST_REPORT;
         while !self.backlog.is_settled() {
@@ -279,7 +297,30 @@ impl Hub {
                 "control has not recorded the last reports; they are lost"
             );
         }
+        // Word of a last batch may be on its way to us: its sender must not wait for that.
+        drop(self.ways.durable);
+        self.keeper.close();
         Ok(())
+    }
+}
+
+impl Hub {
+    /// Makes durable what is not yet.
+    async fn keep_all(&mut self) {
+        let deadline = Instant::now() + LAST_REPORT;
+        // First what the shelf is at work on, if it is; then all the rest in one batch.
+        for _ in 0..2 {
+            if let Some(changes) = self.broker.take_changes() {
+                self.keeper.keep(changes);
+            } else if !self.broker.waits_for_durable() {
+                return;
+            }
+            if !matches!(timeout_at(deadline, self.ways.durable.recv()).await, Ok(Some(()))) {
+                tracing::warn!("the last changes of sessions are not durable");
+                return;
+            }
+            self.broker.handle_durable();
+        }
     }
 }
 
@@ -296,7 +337,7 @@ pub(crate) fn spawn(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.context("the broker's runtime could not be made")?;
     let task = async move {
-        match beginning.complete(limits).await? {
+        match Box::pin(beginning.complete(limits)).await? {
             Some(hub) => {
                 // Nobody listens if the gateway is told to stop at this moment.
                 let _ = opened.send(());

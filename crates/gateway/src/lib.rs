@@ -10,13 +10,16 @@
 //! - What comes down the link is verified before anything acts on it (`link`); what is reported up
 //!   it is folded and bounded (`observations`).
 //!
-//! Retained messages, sessions that wait for their clients, and reports that control has not
-//! recorded yet live in memory only: a restart of the gateway loses them.
+//! - What sessions and retained messages need to outlive the gateway lies on the `shelf`; answers
+//!   that promise it wait until it is durable there.
+//!
+//! Reports that control has not recorded yet live in memory only: a kill of the gateway loses them.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use std::future::Future;
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -25,6 +28,7 @@ use identity::{Anchor, PublicKey};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
+use zeroize::Zeroizing;
 
 mod address;
 mod clock;
@@ -38,16 +42,19 @@ pub mod link;
 mod metrics;
 mod observations;
 mod revoked;
+mod shelf;
 mod tls;
 mod websocket;
 
 pub use limits::Limits;
 pub use tls::OldestTls;
 
+use clock::Clock;
 use door::Door;
 use hub::{Beginning, Calls, Ways};
 use metrics::Metrics;
 use revoked::Revoked;
+use shelf::Shelf;
 use tls::Tls;
 use tls::certificate::Presented;
 
@@ -69,6 +76,10 @@ pub struct Setup {
     pub standing_key: PublicKey,
     /// The issuing authority's certificate in DER: what devices' certificates are anchored on.
     pub issuing: Vec<u8>,
+    /// The gateway's own folder.
+    pub folder: PathBuf,
+    /// What payloads are sealed with in it.
+    pub secret: Zeroizing<[u8; 32]>,
     /// How far peers can make the gateway grow.
     pub limits: Limits,
 }
@@ -91,6 +102,7 @@ pub async fn run(
     let (current, certified) = watch::channel(None);
     let (inputs_in, inputs) = mpsc::channel(INPUTS);
     let (sent_in, sent) = mpsc::channel(SENT);
+    let (durable_in, durable) = mpsc::channel(1);
     let (updates_in, updates) = mpsc::channel(UPDATES);
     let (uplink, messages) = mpsc::channel(MESSAGES);
     let (stop_hub, stop_heard) = watch::channel(false);
@@ -111,11 +123,16 @@ pub async fn run(
         tasks.spawn(insecure::keep_or_say(listener, limits.broker.clone()));
     }
 
+    let clock = Clock::start();
+    let shelf = Shelf::open(&setup.folder, &setup.secret, clock)?;
     let beginning = Beginning {
+        clock,
+        shelf,
+        durable: durable_in,
         presented: Presented::new(anchor()?, names, current),
         revoked: revoked.clone(),
         metrics,
-        ways: Ways { updates, inputs, sent, uplink, stop: stop_heard },
+        ways: Ways { updates, inputs, sent, durable, uplink, stop: stop_heard },
     };
     let (opened_in, opened) = oneshot::channel();
     let mut ended = hub::spawn(beginning, opened_in, limits.clone())?;

@@ -28,6 +28,9 @@ pub(crate) struct Metrics {
     pub(crate) refused_documents: Counter,
     pub(crate) dropped_observations: Counter,
     waiting_observations: Gauge,
+    pub(crate) shelf_batches: Counter,
+    pub(crate) shelf_changes: Counter,
+    pub(crate) shelf_failing: Gauge,
     sizes: Labelled<Gauge>,
     messages: Labelled<Counter>,
     denied: Labelled<Counter>,
@@ -50,6 +53,9 @@ impl Metrics {
             refused_documents: Counter::default(),
             dropped_observations: Counter::default(),
             waiting_observations: Gauge::default(),
+            shelf_batches: Counter::default(),
+            shelf_changes: Counter::default(),
+            shelf_failing: Gauge::default(),
             sizes: Family::default(),
             messages: Family::default(),
             denied: Family::default(),
@@ -102,6 +108,21 @@ impl Metrics {
             "observations_waiting",
             "Observations that wait for control",
             self.waiting_observations.clone(),
+        );
+        registry.register(
+            "shelf_batches",
+            "Batches of changes of sessions that were made durable",
+            self.shelf_batches.clone(),
+        );
+        registry.register(
+            "shelf_changes",
+            "Changes of sessions that were made durable",
+            self.shelf_changes.clone(),
+        );
+        registry.register(
+            "shelf_failing",
+            "Whether changes of sessions cannot be made durable now",
+            self.shelf_failing.clone(),
         );
         registry.register("held", "What the broker holds, by kind", self.sizes.clone());
         registry.register("messages", "Messages, by what became of them", self.messages.clone());

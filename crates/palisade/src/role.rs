@@ -115,8 +115,6 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
         (Role::Gateway, Part::Gateway { names, authorities, metrics, insecure, tls12 }) => {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             sandbox::enter(&Bounds { role, folder: &folder, database: None })?;
-            // It keeps nothing on the disk, so it needs no secret.
-            drop(secret);
             let (link, mqtt) = (next()?.into(), next()?.into());
             let mut wanted = |is: bool| is.then(&mut next).transpose();
             let setup = gateway::Setup {
@@ -128,6 +126,8 @@ fn serve(role: Role, setup: Setup, fds: Vec<OwnedFd>, socket: UnixStream) -> Res
                 names,
                 standing_key: authorities.standing,
                 issuing: authorities.issuing.to_vec(),
+                folder,
+                secret,
                 limits: gateway::Limits::default(),
             };
             let told = socket.try_clone()?;

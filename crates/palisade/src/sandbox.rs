@@ -121,7 +121,7 @@ fn restrict_files_and_ports(bounds: &Bounds<'_>) -> Result<(), SandboxError> {
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(bounds.folder)?, own))?;
     let mut readable: Vec<&str> = Vec::new();
-    if bounds.role == Role::Control {
+    if bounds.role != Role::Custody {
         readable.push("/dev/urandom"); // SQLite draws from it by name.
     }
     if let Some(port) = bounds.database {

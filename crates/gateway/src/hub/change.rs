@@ -292,7 +292,7 @@ impl Hub {
 
 /// Tells whether what waits for a principal is to be dropped. A certificate that was only replaced
 /// leaves its session to the next one.
-fn is_lost(standing: &Standing, principal: &Principal) -> bool {
+pub(super) fn is_lost(standing: &Standing, principal: &Principal) -> bool {
     match standing.check(principal.slot, &principal.fingerprint) {
         Ok(()) => false,
         Err(Cause::UnknownDevice) => standing.device(principal.slot).is_none(),

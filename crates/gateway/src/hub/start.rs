@@ -8,12 +8,13 @@ use authority::Authority;
 use identity::Verified;
 use messaging::broker::Broker;
 use policy::{Snapshot, Standing, Uplink, link};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::line::Lines;
 use super::lobby::Lobby;
-use super::{Hub, Ways};
+use super::{Hub, Principal, Ways};
 use crate::clock::{self, Clock};
 use crate::guard::Gate;
 use crate::limits::Limits;
@@ -21,10 +22,15 @@ use crate::link::Update;
 use crate::metrics::Metrics;
 use crate::observations::{Backlog, Refusals};
 use crate::revoked::Revoked;
+use crate::shelf::{Owner, Shelf};
 use crate::tls::certificate::Presented;
 
 /// What there is before there is a standing: nobody is let in with this.
 pub(crate) struct Beginning {
+    pub(crate) clock: Clock,
+    pub(crate) shelf: Shelf,
+    /// How the shelf says that changes are durable.
+    pub(crate) durable: mpsc::Sender<()>,
     pub(crate) presented: Presented,
     pub(crate) revoked: Revoked,
     pub(crate) metrics: Arc<Metrics>,
@@ -61,7 +67,7 @@ impl Beginning {
         }
     }
 
-    async fn ask_snapshot(&self) -> anyhow::Result<()> {
+    async fn ask_snapshot(&mut self) -> anyhow::Result<()> {
         // A pause: whoever sends nonsense shall not keep us busy asking.
         tokio::time::sleep(super::BEAT).await;
         let sent = self.ways.uplink.send(Uplink::NeedSnapshot.encode()).await;
@@ -74,16 +80,20 @@ impl Beginning {
         authority: Authority,
         limits: Limits,
     ) -> anyhow::Result<Hub> {
-        let Self { presented, revoked, metrics, ways } = self;
+        let Self { clock, mut shelf, durable, presented, revoked, metrics, ways } = self;
         let standing = Standing::from_snapshot(snapshot);
-        let (clock, now) = (Clock::start(), Instant::now());
+        let now = Instant::now();
+        let mut broker = Broker::kept(limits.broker.clone());
+        take_up(&mut broker, &mut shelf, &standing, clock)?;
+        let keeper = shelf.work(durable, Arc::clone(&metrics))?;
         info!(sequence = standing.sequence(), n_devices = standing.len(), "standing held");
         let mut hub = Hub {
             gate: Gate::new(standing, authority, &limits, (clock::now(), clock.moment()))?,
             lines: Lines::bounded(&limits),
             lobby: Lobby::default(),
             backlog: Backlog::bounded(limits.observations),
-            broker: Broker::new(limits.broker),
+            broker,
+            keeper,
             refusals: Refusals::default(),
             presented,
             revoked,
@@ -103,6 +113,35 @@ impl Beginning {
         hub.reach();
         Ok(hub)
     }
+}
+
+/// Takes up the sessions and retained messages of those who may still have any.
+fn take_up(
+    broker: &mut Broker<Arc<Principal>>,
+    shelf: &mut Shelf,
+    standing: &Standing,
+    clock: Clock,
+) -> anyhow::Result<()> {
+    let owner = |owner: Owner| {
+        let Owner { device, fingerprint, peer } = owner;
+        let slot = standing.find(&device)?;
+        let principal = Principal { slot, device, fingerprint, peer };
+        (!super::change::is_lost(standing, &principal)).then(|| Arc::new(principal))
+    };
+    let rows = shelf.load(owner).context("what sessions left cannot be read")?;
+    let n_rows = rows.len();
+    let n_forgotten = broker.restore(rows, clock.moment());
+    if n_rows > 0 {
+        let sizes = broker.sizes();
+        info!(
+            n_sessions = sizes.sessions,
+            n_retained = sizes.retained,
+            n_rows,
+            n_forgotten,
+            "sessions taken up"
+        );
+    }
+    Ok(())
 }
 
 impl Hub {

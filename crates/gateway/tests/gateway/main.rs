@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub)]
 
 mod handshakes;
+mod lasting;
 mod load;
 mod mosquitto;
 mod rig;

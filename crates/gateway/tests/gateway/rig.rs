@@ -1,14 +1,17 @@
 //! A house, a control and a gateway in one process.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway::{Limits, OldestTls, Setup};
 use identity::certificate::ServerName;
 use identity::{Signer, Stage};
 use policy::{DeviceStanding, Labels, Posture, Snapshot};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 pub mod client;
 pub mod control;
@@ -22,6 +25,8 @@ pub struct Rig {
     pub house: House,
     pub control: Control,
     pub address: SocketAddr,
+    /// The gateway's own folder.
+    pub folder: Arc<TempDir>,
     ready: Option<oneshot::Receiver<()>>,
     stop: Option<oneshot::Sender<()>>,
     run: JoinHandle<anyhow::Result<()>>,
@@ -40,6 +45,18 @@ impl Rig {
     }
 
     pub fn begin_with(
+        house: House,
+        limits: Limits,
+        manners: control::Manners,
+        adjust: impl FnOnce(&mut Setup),
+    ) -> Self {
+        let folder = Arc::new(TempDir::new().unwrap());
+        Self::begin_in(folder, house, limits, manners, adjust)
+    }
+
+    /// Begins in a folder that a gateway may have left something in.
+    pub fn begin_in(
+        folder: Arc<TempDir>,
         house: House,
         limits: Limits,
         manners: control::Manners,
@@ -70,6 +87,8 @@ impl Rig {
             names: vec![ServerName::Dns("localhost".into())],
             standing_key: house.standing.public_key().clone(),
             issuing: house.issuing.der.clone(),
+            folder: folder.path().to_owned(),
+            secret: Zeroizing::new([7; 32]),
             limits,
         };
         adjust(&mut setup);
@@ -82,7 +101,7 @@ impl Rig {
                     std::future::pending().await
                 }
             }));
-        Self { house, control, address, ready: Some(is_ready), stop: Some(stop), run }
+        Self { house, control, address, folder, ready: Some(is_ready), stop: Some(stop), run }
     }
 
     pub async fn ready(&mut self) {
@@ -91,6 +110,16 @@ impl Rig {
 
     pub fn is_ready(&mut self) -> bool {
         self.ready.as_mut().unwrap().try_recv().is_ok()
+    }
+
+    /// Stops the gateway and begins another one in its place.
+    pub async fn again(self) -> Self {
+        let (folder, house) = (Arc::clone(&self.folder), self.house.again());
+        self.stop().await.unwrap();
+        let manners = control::Manners::default();
+        let mut rig = Self::begin_in(folder, house, Limits::default(), manners, |_| {});
+        rig.ready().await;
+        rig
     }
 
     /// Tells the gateway to stop and waits until it has.

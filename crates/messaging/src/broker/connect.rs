@@ -8,6 +8,7 @@ use super::connection::{Open, State, put};
 use super::ending::Chore;
 use super::guard::told;
 use super::message::Message;
+use super::row::{Row, RowKey, SessionId};
 use super::session::{LastWill, Session};
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share, Why};
@@ -74,7 +75,10 @@ impl<P: Clone + Holder> Broker<P> {
                 return self.refuse(key, &connect, refusal, now);
             }
             None => {
-                let session = Session::begin(principal.clone(), client_id.clone(), connect.version);
+                let id = SessionId(self.next_session);
+                self.next_session += 1;
+                let session =
+                    Session::begin(id, principal.clone(), client_id.clone(), connect.version);
                 let session = self.sessions.insert(session);
                 self.by_client.insert(client_id.clone(), session);
                 (session, false)
@@ -92,9 +96,13 @@ impl<P: Clone + Holder> Broker<P> {
                 delay: will.properties.delay.unwrap_or(0),
             });
         }
+        self.keep_session(session, !resumed);
         self.set_session_timer(session);
         let version = connect.version;
         self.open_connection(key, session, &connect, &terms, now);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.greeted = self.changes.promised();
+        }
         let assigned = name.is_assigned.then(|| client_id.clone());
         self.answer(
             key,
@@ -248,7 +256,7 @@ impl<P: Clone + Holder> Broker<P> {
         };
         let principal = &held.principal;
         let mut n_denied = 0;
-        let released = held.flights.resume(|outgoing| {
+        let (released, dropped) = held.flights.resume(|outgoing| {
             let is_allowed = outgoing
                 .frame
                 .topic()
@@ -257,11 +265,27 @@ impl<P: Clone + Holder> Broker<P> {
             is_allowed
         });
         self.counters.denied_receives += n_denied;
+        if held.is_kept {
+            for flown in dropped {
+                self.changes.forget(RowKey::Message(held.id, flown.message));
+            }
+        }
         self.settle_pool(session);
         for id in released {
             self.answer(key, Packet::PubRel(Ack::of(id, Reason::Success)));
         }
         self.mark_ready(key);
+    }
+
+    /// Decides whether a session that a client has come to is one for the store, and tells it so.
+    fn keep_session(&mut self, session: Key, is_new: bool) {
+        let Some(held) = self.sessions.get_mut(session) else { return };
+        if held.expiry > 0 && self.changes.is_kept() {
+            held.is_kept = true;
+            self.changes.put(Row::Session(held.row()), is_new);
+        } else {
+            self.forget_session(session);
+        }
     }
 
     /// Does what one input caused elsewhere, until nothing is left.

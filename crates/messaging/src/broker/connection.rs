@@ -1,5 +1,6 @@
 //! One connection: before its CONNECT, open, or about to be closed.
 
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use bytes::BytesMut;
@@ -16,6 +17,10 @@ pub(super) struct Connection<P> {
     pub(super) state: State,
     /// Encoded answers that wait for the transport; messages wait in the session.
     pub(super) out: BytesMut,
+    /// Answers after those, that wait for what they promise to be durable.
+    pub(super) held: VecDeque<Held>,
+    /// The batch of changes that CONNACK waits for; no message is sent before it.
+    pub(super) greeted: u64,
     pub(super) named: Named,
     pub(super) told: Told,
     /// How many batches the transport may still be given.
@@ -23,6 +28,13 @@ pub(super) struct Connection<P> {
     /// Whether the connection stands in the broker's `ready`.
     pub(super) is_ready: bool,
     pub(super) timer: Option<Instant>,
+}
+
+/// Answers that wait for a batch of changes to be durable.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) after: u64,
+    pub(super) bytes: BytesMut,
 }
 
 #[derive(Debug)]
@@ -62,6 +74,8 @@ impl<P> Connection<P> {
             principal,
             state,
             out: BytesMut::new(),
+            held: VecDeque::new(),
+            greeted: 0,
             named: Named::default(),
             told: Told::default(),
             credit,
@@ -77,12 +91,32 @@ impl<P> Connection<P> {
         }
     }
 
-    /// Encodes a packet for an open connection unless it would be larger than the client takes.
-    pub(super) fn put(&mut self, packet: &Packet, max_packet: usize) -> bool {
-        match &self.state {
-            State::Open(open) => put(&mut self.out, packet, open.version, max_packet),
-            State::Waiting { .. } | State::Closing => false,
+    /// Encodes a packet for an open connection unless it would be larger than the client takes; it goes out when a
+    /// batch of changes is durable, and after all that was put before.
+    pub(super) fn put(&mut self, packet: &Packet, max_packet: usize, after: u64) -> bool {
+        let State::Open(open) = &self.state else { return false };
+        let last = self.held.back().map_or(0, |held| held.after);
+        if after > last {
+            self.held.push_back(Held { after, bytes: BytesMut::new() });
         }
+        let out = self.held.back_mut().map_or(&mut self.out, |held| &mut held.bytes);
+        put(out, packet, open.version, max_packet)
+    }
+
+    /// Lets go of the answers whose batch is durable.
+    pub(super) fn release(&mut self, is_durable: impl Fn(u64) -> bool) {
+        while let Some(held) = self.held.pop_front_if(|held| is_durable(held.after)) {
+            if self.out.is_empty() {
+                self.out = held.bytes;
+            } else {
+                self.out.extend_from_slice(&held.bytes);
+            }
+        }
+    }
+
+    /// Counts the bytes of the answers that have not gone out.
+    pub(super) fn n_answer_bytes(&self) -> usize {
+        self.out.len() + self.held.iter().map(|held| held.bytes.len()).sum::<usize>()
     }
 }
 

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::connection::{Open, State, put};
 use super::group::Unfinished;
 use super::message::{Message, Outgoing};
+use super::row::{Row, RowKey};
 use super::session::{LastWill, Session};
 use super::slab::Key;
 use super::{
@@ -77,8 +78,10 @@ impl<P: Clone + Holder> Broker<P> {
             State::Waiting { .. } => None,
             State::Open(open) => Some(open),
         };
+        let is_greeted = self.changes.is_durable(connection.greeted);
         if let (Some(open), Some((reason, text))) = (&open, word)
             && open.version == Version::V5
+            && is_greeted
         {
             let reason =
                 if reason.is_allowed(crate::mqtt::Kind::Disconnect, crate::mqtt::Side::Client) {
@@ -93,6 +96,8 @@ impl<P: Clone + Holder> Broker<P> {
                 put(&mut connection.out, &farewell(reason, None), open.version, open.max_packet);
             }
         }
+        // What was held back would promise what is not yet durable.
+        connection.held.clear();
         self.set_connection_timer(key, None);
         self.mark_ready(key);
         let session = open.map(|open| open.session);
@@ -143,7 +148,40 @@ impl<P: Clone + Holder> Broker<P> {
             Some(0) => self.lose(session),
             Some(delay) => held.will_at = Some(now.plus(Duration::from_secs(delay.into()))),
         }
+        self.note_session(session);
         self.set_session_timer(session);
+    }
+
+    /// Tells the store what has become of a session.
+    pub(super) fn note_session(&mut self, session: Key) {
+        if let Some(held) = self.sessions.get(session)
+            && held.is_kept
+        {
+            self.changes.put(Row::Session(held.row()), false);
+        }
+    }
+
+    /// Takes a session out of the store, with all that is its.
+    pub(super) fn forget_session(&mut self, session: Key) {
+        let Some(held) = self.sessions.get_mut(session) else { return };
+        if !core::mem::take(&mut held.is_kept) {
+            return;
+        }
+        let (id, changes) = (held.id, &mut self.changes);
+        for filter in &held.subscriptions {
+            changes.forget(RowKey::Subscription(id, filter.clone()));
+        }
+        let waiting = held.queue.iter().filter(|outgoing| outgoing.qos != QoS::AtMostOnce);
+        for outgoing in waiting {
+            changes.forget(RowKey::Message(id, outgoing.id));
+        }
+        for (_, flown, _) in held.flights.iter() {
+            changes.forget(RowKey::Message(id, flown.message));
+        }
+        for received in &held.received {
+            changes.forget(RowKey::Received(id, *received));
+        }
+        changes.forget(RowKey::Session(id));
     }
 
     /// Ends a session; its will is published if it still waits.
@@ -153,6 +191,7 @@ impl<P: Clone + Holder> Broker<P> {
     }
 
     pub(super) fn remove_session(&mut self, session: Key) {
+        self.forget_session(session);
         let Some(mut held) = self.sessions.remove(session) else {
             return;
         };
@@ -190,6 +229,7 @@ impl<P: Clone + Holder> Broker<P> {
         if held.will_at.is_some_and(|at| at <= now) {
             held.will_at = None;
             self.lose(key);
+            self.note_session(key);
         }
         self.set_session_timer(key);
     }

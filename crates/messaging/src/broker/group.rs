@@ -6,20 +6,18 @@
 //! member leaves unfinished when its session ends goes to another, except what was sent with QoS 2: the client may
 //! have it already (MQTT 5.0 §4.8.2).
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::BytesMut;
-
 use super::message::{Encodings, Form, Message, Outgoing};
 use super::pool::Pool;
+use super::row::{Row, RowKey, SharedRow};
 use super::session::Session;
 use super::share::Shares;
 use super::slab::{Key, Slab};
 use super::{Broker, Guard, Holder, Limits, Ruling, Timer, set_timer};
-use crate::mqtt::{Packet, PacketId, QoS, Side, Version, decode};
+use crate::mqtt::{PublishFrame, QoS, Version};
 use crate::router::Interest;
 use crate::time::Instant;
 use crate::topic::Filter;
@@ -28,25 +26,24 @@ use crate::topic::Filter;
 #[derive(Debug)]
 pub(super) struct Groups {
     groups: Slab<Group>,
-    by_name: BTreeMap<Name, Key>,
+    by_name: BTreeMap<Filter, Key>,
     n_members: usize,
 }
 
 #[derive(Debug)]
 struct Group {
+    /// What its members subscribe to, with the group's own name.
+    name: Filter,
     /// Sessions by their slots.
     members: Vec<(u32, Interest)>,
     /// Whose turn it is.
     next: usize,
-    /// What no member had room for, the oldest first.
-    backlog: VecDeque<Message>,
+    /// What no member had room for, the oldest first, by its place in the line.
+    backlog: VecDeque<(i64, Message)>,
     n_backlog_bytes: usize,
     /// When it is tried again.
     timer: Option<Instant>,
 }
-
-/// The group's own name, and what its members subscribe to.
-type Name = (Box<[u8]>, Filter);
 
 /// What sets a group apart from a session where subscribers are numbers.
 const GROUP: u32 = 1 << 31;
@@ -65,18 +62,13 @@ impl Groups {
     }
 
     /// Adds a member or changes its interest; gives the group's number if the trie does not have it yet.
-    pub(super) fn join(
-        &mut self,
-        name: &[u8],
-        filter: &Filter,
-        slot: u32,
-        interest: Interest,
-    ) -> Option<u32> {
-        let name = (Box::from(name), filter.detach());
-        let (key, is_new) = match self.by_name.get(&name) {
+    pub(super) fn join(&mut self, name: &Filter, slot: u32, interest: Interest) -> Option<u32> {
+        let (key, is_new) = match self.by_name.get(name) {
             Some(&key) => (key, false),
             None => {
+                let name = name.detach();
                 let group = Group {
+                    name: name.clone(),
                     members: Vec::new(),
                     next: 0,
                     backlog: VecDeque::new(),
@@ -100,9 +92,8 @@ impl Groups {
     }
 
     /// Removes a member; a group that has none left ends.
-    pub(super) fn leave(&mut self, name: &[u8], filter: &Filter, slot: u32) -> Option<Left> {
-        let name = (Box::from(name), filter.clone());
-        let key = *self.by_name.get(&name)?;
+    pub(super) fn leave(&mut self, name: &Filter, slot: u32) -> Option<Left> {
+        let key = *self.by_name.get(name)?;
         let group = self.groups.get_mut(key)?;
         let idx = group.members.iter().position(|(held, _)| *held == slot)?;
         group.members.remove(idx);
@@ -115,21 +106,50 @@ impl Groups {
             return Some(Left::Others);
         }
         let group = self.groups.remove(key)?;
-        self.by_name.remove(&name);
+        self.by_name.remove(name);
         Some(Left::Nobody(Ended {
             subscriber: GROUP | key.slot,
             key,
-            n_messages: group.backlog.len(),
+            name: group.name,
+            places: group.backlog.iter().map(|(place, _)| *place).collect(),
             n_bytes: group.n_backlog_bytes,
             timer: group.timer,
         }))
+    }
+
+    /// Finds a group by what its members subscribe to.
+    pub(super) fn find(&self, name: &Filter) -> Option<Key> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Returns what a group's members subscribe to.
+    pub(super) fn name(&self, key: Key) -> Option<&Filter> {
+        Some(&self.groups.get(key)?.name)
+    }
+
+    /// Returns what a member wants of a group's messages.
+    #[cfg(test)]
+    pub(super) fn interest(&self, name: &Filter, slot: u32) -> Option<Interest> {
+        let members = &self.groups.get(self.find(name)?)?.members;
+        members.iter().find(|(member, _)| *member == slot).map(|(_, interest)| *interest)
+    }
+
+    /// Gives what waits in groups, as a store has it.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> impl Iterator<Item = SharedRow> {
+        self.groups.iter().flat_map(|(_, group)| {
+            let row = |(place, message): &(i64, Message)| row(&group.name, *place, message);
+            group.backlog.iter().filter_map(row)
+        })
     }
 
     /// Counts the bytes that wait in groups anew, and the timers.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> (usize, usize) {
         let groups = || self.groups.iter().map(|(_, group)| group);
-        let n_bytes = |group: &Group| group.backlog.iter().map(Message::n_bytes).sum::<usize>();
+        let n_bytes = |group: &Group| {
+            group.backlog.iter().map(|(_, message)| message.n_bytes()).sum::<usize>()
+        };
         (groups().map(n_bytes).sum(), groups().filter(|group| group.timer.is_some()).count())
     }
 }
@@ -145,7 +165,8 @@ pub(super) struct Ended {
     /// What is to be taken out of the trie.
     pub(super) subscriber: u32,
     pub(super) key: Key,
-    pub(super) n_messages: usize,
+    name: Filter,
+    places: Vec<i64>,
     pub(super) n_bytes: usize,
     pub(super) timer: Option<Instant>,
 }
@@ -172,6 +193,23 @@ enum Given {
 }
 
 impl<P: Clone + Holder> Broker<P> {
+    /// Takes up a message that waited in a group; false if nobody is in it.
+    pub(super) fn restore_shared(&mut self, row: SharedRow, now: Instant) -> bool {
+        let Some(key) = self.groups.find(&row.group) else { return false };
+        let message = Message::unpack(row.publish, row.expires, now);
+        let (Some(message), Some(group)) = (message, self.groups.groups.get_mut(key)) else {
+            return false;
+        };
+        let n_bytes = message.n_bytes();
+        if !self.pool.take(n_bytes, &self.limits) {
+            return false;
+        }
+        group.n_backlog_bytes = group.n_backlog_bytes.saturating_add(n_bytes);
+        group.backlog.push_back((row.place, message));
+        self.try_later(key, now);
+        true
+    }
+
     /// Gives a message to one member of a group, now or when one has room.
     pub(super) fn deliver_to_one<G: Guard<P>>(
         &mut self,
@@ -259,7 +297,13 @@ impl<P: Clone + Holder> Broker<P> {
             return;
         }
         group.n_backlog_bytes = group.n_backlog_bytes.saturating_add(n_bytes);
-        group.backlog.push_back(message);
+        let place = group.backlog.back().map_or(0, |(place, _)| place + 1);
+        if self.changes.is_kept()
+            && let Some(row) = row(&group.name, place, &message)
+        {
+            self.changes.put(Row::Shared(row), true);
+        }
+        group.backlog.push_back((place, message));
         self.try_later(key, now);
     }
 
@@ -290,16 +334,19 @@ impl<P: Clone + Holder> Broker<P> {
     fn drain_group<G: Guard<P>>(&mut self, key: Key, guard: &mut G, now: Instant) {
         loop {
             let group = self.groups.groups.get_mut(key);
-            let Some(message) = group.and_then(|group| group.backlog.pop_front()) else { return };
+            let Some((place, message)) = group.and_then(|group| group.backlog.pop_front()) else {
+                return;
+            };
             let given = {
                 let mut encodings = Encodings::of(&message);
                 self.give_to_one(key, &mut encodings, &message, guard, now)
             };
             let Some(group) = self.groups.groups.get_mut(key) else { return };
             if let Given::NoRoom = given {
-                group.backlog.push_front(message);
+                group.backlog.push_front((place, message));
                 return self.try_later(key, now);
             }
+            self.changes.forget(RowKey::Shared(group.name.clone(), place));
             let n_bytes = message.n_bytes();
             group.n_backlog_bytes = group.n_backlog_bytes.saturating_sub(n_bytes);
             self.pool.put_back(n_bytes);
@@ -329,7 +376,13 @@ impl<P: Clone + Holder> Broker<P> {
                 continue;
             }
             group.n_backlog_bytes = group.n_backlog_bytes.saturating_add(n_bytes);
-            group.backlog.push_front(message);
+            let place = group.backlog.front().map_or(0, |(place, _)| place - 1);
+            if self.changes.is_kept()
+                && let Some(row) = row(&group.name, place, &message)
+            {
+                self.changes.put(Row::Shared(row), true);
+            }
+            group.backlog.push_front((place, message));
             if !touched.contains(&key) {
                 touched.push(key);
             }
@@ -342,9 +395,18 @@ impl<P: Clone + Holder> Broker<P> {
     /// Forgets what a group has left that has ended.
     pub(super) fn end_group(&mut self, ended: &Ended) {
         self.pool.put_back(ended.n_bytes);
-        self.counters.dropped_offline += ended.n_messages as u64;
+        self.counters.dropped_offline += ended.places.len() as u64;
+        for place in &ended.places {
+            self.changes.forget(RowKey::Shared(ended.name.clone(), *place));
+        }
         set_timer(&mut self.timers, Timer::Group(ended.key), ended.timer, None);
     }
+}
+
+/// Writes down a message that waits in a group.
+fn row(group: &Filter, place: i64, message: &Message) -> Option<SharedRow> {
+    let publish = message.packed()?;
+    Some(SharedRow { group: group.clone(), place, publish, expires: message.expires })
 }
 
 /// Tells whether a session may hold one more message of so many bytes.
@@ -365,16 +427,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Reads a message out of its encoding for one receiver.
 fn reread(outgoing: &Outgoing, version: Version, now: Instant) -> Option<Message> {
-    let mut bytes = BytesMut::from(outgoing.frame.bytes.as_ref());
-    if let Some(at) = outgoing.frame.id_at {
-        // The encoding leaves the place of the packet id empty.
-        bytes
-            .get_mut(at..at.checked_add(2)?)?
-            .copy_from_slice(&PacketId::FIRST.number().to_be_bytes());
-    }
-    let Ok(Packet::Publish(mut publish)) = decode(version, Side::Client, bytes.freeze()) else {
-        return None;
-    };
+    let mut publish = PublishFrame::publish(&outgoing.frame.bytes, version)?;
     if let Some(properties) = &mut publish.properties {
         properties.subscription_ids.clear();
     }

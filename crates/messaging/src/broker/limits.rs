@@ -77,7 +77,7 @@ impl Default for Limits {
             sessions: 40_000,
             client_id_bytes: 256,
             keep_alive: const { NonZeroU16::new(1_200).expect("it isn't zero") },
-            session_expiry: 3_600,
+            session_expiry: 7 * 24 * 3_600,
             subscriptions_per_session: 1_000,
             subscriptions: 400_000,
             filter_levels: 1_000_000,

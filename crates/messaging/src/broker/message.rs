@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::row::{Frame, MessageId};
 use super::share::Share;
 use super::slab::Key;
 use crate::mqtt::{
@@ -92,6 +93,12 @@ impl Message {
 
     /// Copies the message into one allocation of its own, so that it keeps no read buffer alive.
     pub(super) fn detached(&self, now: Instant) -> Self {
+        let copy = self.packed().and_then(|bytes| Self::unpack(bytes, self.expires, now));
+        copy.unwrap_or_else(|| self.clone()) // a message that was decoded can be encoded
+    }
+
+    /// Encodes the message as a PUBLISH of MQTT 5.0.
+    pub(super) fn packed(&self) -> Option<Bytes> {
         let delivery = match self.qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
             QoS::AtLeastOnce => Delivery::AtLeastOnce { id: PacketId::FIRST, dup: false },
@@ -105,18 +112,17 @@ impl Message {
             payload: self.payload.clone(),
         };
         let mut buffer = BytesMut::new();
-        let copy = encode(&Packet::Publish(publish), Version::V5, &mut buffer)
-            .ok()
-            .and_then(|()| decode(Version::V5, Side::Client, buffer.freeze()).ok());
-        match copy {
-            Some(Packet::Publish(publish)) => {
-                let expires = self.expires;
-                Self::of(publish, now).map_or_else(|| self.clone(), |copy| Self { expires, ..copy })
-            }
-            _ => self.clone(), // a message that was decoded can be encoded
-        }
+        encode(&Packet::Publish(publish), Version::V5, &mut buffer).ok()?;
+        Some(buffer.freeze())
     }
 
+    /// Decodes a message that was packed.
+    pub(super) fn unpack(bytes: Bytes, expires: Option<Instant>, now: Instant) -> Option<Self> {
+        match decode(Version::V5, Side::Client, bytes) {
+            Ok(Packet::Publish(publish)) => Some(Self { expires, ..Self::of(publish, now)? }),
+            _ => None,
+        }
+    }
     /// Returns about how many bytes the message takes, without its topic.
     pub(super) fn n_bytes(&self) -> usize {
         self.topic.as_bytes().len()
@@ -141,7 +147,8 @@ impl Message {
         let frame =
             encode_publish(form.version, flags, &self.topic, properties, ids, &self.payload)
                 .ok()?;
-        Some(Outgoing { frame, qos: form.qos, expires: self.expires, group: None })
+        let id = MessageId::default();
+        Some(Outgoing { id, frame, qos: form.qos, expires: self.expires, group: None })
     }
 }
 
@@ -164,6 +171,8 @@ impl Form {
 /// An encoded message on its way to one receiver; the bytes are shared.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
+    /// Its number, once it has come to its receiver.
+    pub(super) id: MessageId,
     pub(super) frame: PublishFrame,
     pub(super) qos: QoS,
     pub(super) expires: Option<Instant>,
@@ -172,6 +181,22 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Takes up what was written down.
+    pub(super) fn of_row(
+        row: &Frame,
+        version: Version,
+        id: MessageId,
+        group: Option<Key>,
+    ) -> Option<Self> {
+        let (frame, qos) = PublishFrame::read(&row.bytes, version)?;
+        Some(Self { id, frame, qos, expires: row.expires, group })
+    }
+
+    /// Writes down what a store has of its encoding.
+    pub(super) fn row(&self) -> Frame {
+        Frame { bytes: self.frame.bytes.clone(), expires: self.expires }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.frame.bytes.len()
     }

@@ -8,6 +8,7 @@
 //! causes elsewhere (a slow receiver, a will) is a chore, and chores are done in a loop.
 
 mod alias;
+mod changes;
 mod connect;
 mod connection;
 mod ending;
@@ -18,6 +19,8 @@ mod limits;
 mod message;
 mod pool;
 mod publish;
+mod restore;
+pub mod row;
 mod session;
 mod share;
 mod slab;
@@ -28,12 +31,14 @@ mod transmit;
 mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 pub use event::{Action, Counters, Event, Sizes, Why};
 pub use guard::{Guard, Ruling};
 pub use limits::Limits;
+pub use row::{Change, Row};
 pub use share::{Holder, Share};
 pub use transmit::Batch;
 
@@ -44,6 +49,7 @@ use crate::router::{Matches, Retained, Trie};
 use crate::text::Text;
 use crate::time::Instant;
 use crate::topic::Topic;
+use changes::{Changes, Taken};
 use connection::{Connection, State};
 use ending::Chore;
 use group::Groups;
@@ -76,6 +82,11 @@ pub struct Broker<P: Holder> {
     /// Sessions whose search for retained messages can go on.
     searching: VecDeque<Key>,
     chores: VecDeque<Chore<P>>,
+    changes: Changes<P>,
+    /// Connections that wait for a batch of changes to be durable.
+    waiting: VecDeque<(u64, Key)>,
+    next_session: u64,
+    next_message: u64,
     events: VecDeque<Event<P>>,
     n_lost_events: u64,
     counters: Counters,
@@ -99,9 +110,19 @@ pub struct OpenError {
 }
 
 impl<P: Clone + Holder> Broker<P> {
-    /// Makes a broker without connections.
+    /// Makes a broker without connections, of which nothing outlives it.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        Self::with(limits, Changes::new(false))
+    }
+
+    /// Makes a broker without connections, whose changes the caller keeps: see `poll_changes`.
+    #[must_use]
+    pub fn kept(limits: Limits) -> Self {
+        Self::with(limits, Changes::new(true))
+    }
+
+    fn with(limits: Limits, changes: Changes<P>) -> Self {
         Self {
             connections: Slab::new(),
             sessions: Slab::new(),
@@ -116,6 +137,10 @@ impl<P: Clone + Holder> Broker<P> {
             ready: VecDeque::new(),
             searching: VecDeque::new(),
             chores: VecDeque::new(),
+            changes,
+            waiting: VecDeque::new(),
+            next_session: 1,
+            next_message: 1,
             events: VecDeque::new(),
             n_lost_events: 0,
             counters: Counters::default(),
@@ -149,6 +174,7 @@ impl<P: Clone + Holder> Broker<P> {
         guard: &mut G,
         now: Instant,
     ) {
+        self.changes.begin();
         self.take_packet(conn.0, packet, guard, now);
         self.settle(guard, now);
     }
@@ -220,7 +246,7 @@ impl<P: Clone + Holder> Broker<P> {
         guard: &mut G,
         now: Instant,
     ) {
-        let selected: alloc::vec::Vec<Key> = self
+        let selected: Vec<Key> = self
             .sessions
             .iter()
             .filter(|(_, session)| select(&session.principal))
@@ -235,7 +261,7 @@ impl<P: Clone + Holder> Broker<P> {
     /// Ends the sessions that wait for selected principals, with all that waits in them, and drops the messages that
     /// were retained for them; no will is published.
     pub fn forget_where(&mut self, mut select: impl FnMut(&P) -> bool) {
-        let selected: alloc::vec::Vec<Key> = self
+        let selected: Vec<Key> = self
             .sessions
             .iter()
             .filter(|(_, session)| session.conn.is_none() && select(&session.principal))
@@ -246,8 +272,7 @@ impl<P: Clone + Holder> Broker<P> {
         }
         let retained = self.retained.messages();
         let retained = retained.filter(|kept| kept.principal.as_ref().is_some_and(&mut select));
-        let topics: alloc::vec::Vec<Topic> =
-            retained.map(|kept| kept.message.topic.clone()).collect();
+        let topics: Vec<Topic> = retained.map(|kept| kept.message.topic.clone()).collect();
         for topic in topics {
             self.forget_retained(&topic);
         }
@@ -269,7 +294,59 @@ impl<P: Clone + Holder> Broker<P> {
         if !self.searching.is_empty() || !self.chores.is_empty() {
             return Some(Instant::default());
         }
-        self.timers.first().map(|&(at, _)| at)
+        let timer = self.timers.first().map(|&(at, _)| at);
+        [timer, self.changes.due()].into_iter().flatten().min()
+    }
+
+    /// Returns changes that are to be made durable, together and before any that come later.
+    ///
+    /// There are no others before `handle_durable`: answers that promise what these hold wait for it. Poll it after
+    /// `poll_transmit`, which may give a message its number, and then poll that again.
+    pub fn poll_changes(&mut self, now: Instant) -> Option<Vec<Change<P>>> {
+        if !self.chores.is_empty() {
+            return None;
+        }
+        match self.changes.take(now) {
+            Taken::Changes(changes) => Some(changes),
+            Taken::Durable => {
+                self.release();
+                None
+            }
+            Taken::Nothing => None,
+        }
+    }
+
+    /// Returns the changes that are not durable, although nobody waits for them, if those before are.
+    pub fn take_changes(&mut self) -> Option<Vec<Change<P>>> {
+        match self.changes.take_all() {
+            Taken::Changes(changes) => Some(changes),
+            Taken::Durable | Taken::Nothing => None,
+        }
+    }
+
+    /// Tells whether changes were polled that are not durable yet.
+    #[must_use]
+    pub const fn waits_for_durable(&self) -> bool {
+        self.changes.is_out()
+    }
+
+    /// Takes note that the changes that were polled last are durable.
+    pub fn handle_durable(&mut self) {
+        self.changes.keep();
+        self.release();
+    }
+
+    fn release(&mut self) {
+        while let Some(&(batch, key)) = self.waiting.front()
+            && self.changes.is_durable(batch)
+        {
+            self.waiting.pop_front();
+            let changes = &self.changes;
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.release(|batch| changes.is_durable(batch));
+            }
+            self.mark_ready(key);
+        }
     }
 
     /// Does what is due.
@@ -430,15 +507,17 @@ impl<P: Clone + Holder> Broker<P> {
             return;
         };
         let max_packet = open.max_packet;
-        let is_put = connection.put(&packet, max_packet) || {
+        let after = self.changes.promised();
+        let is_put = connection.put(&packet, max_packet, after) || {
             // MQTT-3.4.2-2 and its like: what is too large goes without its explanations.
             strip_explanations(&mut packet);
-            connection.put(&packet, max_packet)
+            connection.put(&packet, max_packet, after)
         };
         if !is_put {
             self.counters.dropped_too_large += 1;
         }
-        if connection.out.len() > self.limits.control_bytes {
+        wait(&mut self.waiting, &self.changes, after, key);
+        if connection.n_answer_bytes() > self.limits.control_bytes {
             self.chores.push_back(Chore::EndSlow(key));
         }
         self.mark_ready(key);
@@ -487,6 +566,13 @@ impl<P: Clone + Holder> Broker<P> {
             }
             State::Closing => {}
         }
+    }
+}
+
+/// Notes that a connection waits for a batch of changes, unless that is durable or noted already.
+fn wait<P>(waiting: &mut VecDeque<(u64, Key)>, changes: &Changes<P>, batch: u64, key: Key) {
+    if !changes.is_durable(batch) && waiting.back() != Some(&(batch, key)) {
+        waiting.push_back((batch, key));
     }
 }
 

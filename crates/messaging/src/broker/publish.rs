@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 
 use super::connection::Open;
 use super::ending::Chore;
-use super::group::{has_room, place_of};
+use super::group::{Groups, has_room, place_of};
 use super::guard::told;
 use super::message::{Encodings, Form, Kept, Message, Outgoing};
+use super::row::{MessageId, MessageRow, MessageStage, RetainedRow, Row, RowKey, SessionId};
 use super::session::Stage;
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Timer};
@@ -61,6 +62,9 @@ impl<P: Clone + Holder> Broker<P> {
                     && let Some(session) = self.sessions.get_mut(open.session)
                 {
                     session.received.remove(&id);
+                    if session.is_kept {
+                        self.changes.forget(RowKey::Received(session.id, id));
+                    }
                 }
                 self.answer(key, Packet::PubRec(ack(id, reason, text)));
             }
@@ -84,6 +88,9 @@ impl<P: Clone + Holder> Broker<P> {
             return false;
         }
         session.received.insert(id);
+        if session.is_kept {
+            self.changes.put(Row::Received(session.id, id), true);
+        }
         true
     }
 
@@ -141,12 +148,17 @@ impl<P: Clone + Holder> Broker<P> {
             return true;
         }
         let kept = Kept { message: message.detached(now), principal: principal.cloned() };
+        let row = retained_row(&kept).filter(|_| self.changes.is_kept());
+        let is_new = self.retained.message(&message.topic).is_none();
         let is_kept = self.keep(kept);
+        if is_kept && let Some(row) = row {
+            self.changes.put(Row::Retained(row), is_new);
+        }
         self.counters.refused_retained += u64::from(!is_kept);
         is_kept
     }
 
-    fn keep(&mut self, kept: Kept<P>) -> bool {
+    pub(super) fn keep(&mut self, kept: Kept<P>) -> bool {
         let share = kept.share();
         let name = kept.principal.as_ref().map(|principal| principal.name().clone());
         let (topic, expires) = (kept.message.topic.clone(), kept.message.expires);
@@ -181,6 +193,9 @@ impl<P: Clone + Holder> Broker<P> {
     /// Drops a topic's retained message.
     pub(super) fn forget_retained(&mut self, topic: &Topic) {
         if let Some(kept) = self.retained.clear(topic) {
+            if kept.principal.is_some() {
+                self.changes.forget(RowKey::Retained(topic.clone()));
+            }
             if let Some(principal) = &kept.principal {
                 self.shares.give_back(principal.name(), kept.share());
             }
@@ -268,27 +283,33 @@ impl<P: Clone + Holder> Broker<P> {
             return;
         }
         let is_full = !has_room(held, outgoing.len(), &self.pool, &self.shares, &self.limits);
-        let Some(conn) = held.conn else {
-            if is_full || outgoing.qos == QoS::AtMostOnce {
+        let is_sure = outgoing.qos != QoS::AtMostOnce;
+        match held.conn {
+            None if is_full || !is_sure => {
                 self.counters.dropped_offline += 1;
-            } else {
-                self.counters.delivered += 1;
-                held.queue.push(outgoing);
-                self.pool.settle(held, &mut self.shares, &self.limits);
+                return;
             }
-            return;
-        };
-        if is_full {
-            self.counters.dropped_full += 1;
-            if outgoing.qos != QoS::AtMostOnce {
-                self.chores.push_back(Chore::EndSlow(conn));
+            Some(conn) if is_full => {
+                self.counters.dropped_full += 1;
+                if is_sure {
+                    self.chores.push_back(Chore::EndSlow(conn));
+                }
+                return;
             }
-            return;
+            None | Some(_) => {}
         }
         self.counters.delivered += 1;
+        let outgoing = Outgoing { id: MessageId(self.next_message), ..outgoing };
+        self.next_message += 1;
+        if is_sure && held.is_kept {
+            let row = row(held.id, &outgoing, &self.groups);
+            self.changes.put(Row::Message(row), true);
+        }
         held.queue.push(outgoing);
         self.pool.settle(held, &mut self.shares, &self.limits);
-        self.mark_ready(conn);
+        if let Some(conn) = held.conn {
+            self.mark_ready(conn);
+        }
     }
 
     pub(super) fn handle_pub_ack(&mut self, key: Key, open: &Open, ack: &Ack) {
@@ -297,8 +318,7 @@ impl<P: Clone + Holder> Broker<P> {
         };
         match session.flights.stage(ack.id) {
             Some(Stage::Sent(outgoing)) if outgoing.qos == QoS::AtLeastOnce => {
-                session.flights.end(ack.id);
-                self.go_on(key, open.session);
+                self.land(key, open.session, ack.id);
             }
             _ => self.counters.unknown_acks += 1,
         }
@@ -311,10 +331,17 @@ impl<P: Clone + Holder> Broker<P> {
         let reason = match session.flights.stage(ack.id) {
             Some(Stage::Sent(outgoing)) if outgoing.qos == QoS::ExactlyOnce => {
                 if ack.reason.is_failure() {
-                    session.flights.end(ack.id);
-                    return self.go_on(key, open.session);
+                    return self.land(key, open.session, ack.id);
                 }
-                session.flights.release(ack.id);
+                if let Some(flown) = session.flights.release(ack.id)
+                    && session.is_kept
+                {
+                    let group = flown.group.and_then(|group| self.groups.name(group)).cloned();
+                    let stage = MessageStage::Released(ack.id);
+                    let (session, id) = (session.id, flown.message);
+                    let row = MessageRow { session, id, stage, group };
+                    self.changes.put(Row::Message(row), false);
+                }
                 self.settle_pool(open.session);
                 Reason::Success
             }
@@ -332,7 +359,12 @@ impl<P: Clone + Holder> Broker<P> {
             return;
         };
         let reason = match session.received.remove(&ack.id) {
-            true => Reason::Success,
+            true => {
+                if session.is_kept {
+                    self.changes.forget(RowKey::Received(session.id, ack.id));
+                }
+                Reason::Success
+            }
             false => Reason::PacketIdNotFound,
         };
         self.answer(key, Packet::PubComp(Ack::of(ack.id, reason)));
@@ -343,20 +375,36 @@ impl<P: Clone + Holder> Broker<P> {
             return;
         };
         match session.flights.stage(ack.id) {
-            Some(Stage::Released) => {
-                session.flights.end(ack.id);
-                self.go_on(key, open.session);
-            }
+            Some(Stage::Released) => self.land(key, open.session, ack.id),
             _ => self.counters.unknown_acks += 1,
         }
     }
 
-    /// Room in flight has come free.
-    fn go_on(&mut self, key: Key, session: Key) {
+    /// A message has reached its client: there is room in flight for another.
+    fn land(&mut self, key: Key, session: Key, id: PacketId) {
+        if let Some(held) = self.sessions.get_mut(session)
+            && let Some(flown) = held.flights.end(id)
+            && held.is_kept
+        {
+            self.changes.forget(RowKey::Message(held.id, flown.message));
+        }
         self.settle_pool(session);
         self.search_later(session);
         self.mark_ready(key);
     }
+}
+
+/// Writes down a retained message, unless it is the server's own.
+pub(super) fn retained_row<P: Clone>(kept: &Kept<P>) -> Option<RetainedRow<P>> {
+    let Kept { message, principal } = kept;
+    let (topic, principal, expires) = (message.topic.clone(), principal.clone()?, message.expires);
+    Some(RetainedRow { topic, principal, publish: message.packed()?, expires })
+}
+
+/// Writes down a message that waits for its client.
+pub(super) fn row(session: SessionId, outgoing: &Outgoing, groups: &Groups) -> MessageRow {
+    let group = outgoing.group.and_then(|group| groups.name(group)).cloned();
+    MessageRow { session, id: outgoing.id, stage: MessageStage::Waiting(outgoing.row()), group }
 }
 
 fn ack(id: PacketId, reason: Reason, text: Option<Text>) -> Ack {

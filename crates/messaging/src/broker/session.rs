@@ -4,6 +4,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::message::{Message, Outgoing};
+use super::row::{MessageId, SessionId, SessionRow, WillRow};
 use super::slab::Key;
 use crate::mqtt::{PacketId, QoS, Version};
 use crate::router::{Cursor, Interest};
@@ -13,6 +14,9 @@ use crate::topic::Filter;
 
 #[derive(Debug)]
 pub(super) struct Session<P> {
+    pub(super) id: SessionId,
+    /// Whether a store has it too.
+    pub(super) is_kept: bool,
     pub(super) principal: P,
     pub(super) client_id: Text,
     pub(super) version: Version,
@@ -52,8 +56,10 @@ pub(super) struct Search {
 }
 
 impl<P> Session<P> {
-    pub(super) fn begin(principal: P, client_id: Text, version: Version) -> Self {
+    pub(super) fn begin(id: SessionId, principal: P, client_id: Text, version: Version) -> Self {
         Self {
+            id,
+            is_kept: false,
             principal,
             client_id,
             version,
@@ -78,6 +84,26 @@ impl<P> Session<P> {
     /// Counts the bytes of the messages that it holds.
     pub(super) const fn n_held_bytes(&self) -> usize {
         self.queue.n_bytes() + self.flights.n_bytes()
+    }
+
+    /// Writes down what a store has of it.
+    pub(super) fn row(&self) -> SessionRow<P>
+    where
+        P: Clone,
+    {
+        let will = |will: &LastWill| {
+            let publish = will.message.packed()?;
+            Some(WillRow { publish, delay: will.delay, at: self.will_at })
+        };
+        SessionRow {
+            id: self.id,
+            client_id: self.client_id.clone(),
+            principal: self.principal.clone(),
+            version: self.version,
+            expiry: self.expiry,
+            ends_at: self.ends_at,
+            will: self.will.as_ref().and_then(will),
+        }
     }
 }
 
@@ -123,6 +149,11 @@ impl Queue {
         Vec::from(taken)
     }
 
+    /// Gives the messages in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Outgoing> {
+        self.messages.iter()
+    }
+
     pub(super) fn keep(&mut self, keep: impl FnMut(&Outgoing) -> bool) {
         self.messages.retain(keep);
         self.n_bytes = self.messages.iter().map(Outgoing::len).sum();
@@ -136,18 +167,35 @@ pub(super) struct Flights {
     free: Vec<PacketId>,
     /// How many count against what the client takes at once.
     n_counted: usize,
-    n_begun: u64,
     n_bytes: usize,
-    /// What is to be sent again on this connection, in the order in which it was first sent.
-    pub(super) again: VecDeque<PacketId>,
+    /// What is to be sent under the id that it has, before anything else and in this order.
+    pub(super) due: VecDeque<Due>,
+}
+
+/// What is to be sent under the id that it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) id: PacketId,
+    /// Whether it may have been sent before.
+    pub(super) is_repeated: bool,
+    /// The batch of changes that must be durable first.
+    pub(super) after: u64,
 }
 
 #[derive(Debug)]
 struct Flight {
-    /// Its place in the order of sending.
-    order: u64,
+    message: MessageId,
+    /// The group that it came through.
+    group: Option<Key>,
     stage: Stage,
     is_counted: bool,
+}
+
+/// A message that is or was in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flown {
+    pub(super) message: MessageId,
+    pub(super) group: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -186,8 +234,8 @@ impl Flights {
             }
         };
         let n_bytes = outgoing.len();
-        let flight = Flight { order: self.n_begun, stage: Stage::Sent(outgoing), is_counted: true };
-        self.n_begun += 1;
+        let (message, group) = (outgoing.id, outgoing.group);
+        let flight = Flight { message, group, stage: Stage::Sent(outgoing), is_counted: true };
         self.n_counted += 1;
         *self.place(id)? = Some(flight);
         self.n_bytes = self.n_bytes.saturating_add(n_bytes);
@@ -219,27 +267,67 @@ impl Flights {
     }
 
     /// Takes note that PUBREL follows: the message itself is no longer needed.
-    pub(super) fn release(&mut self, id: PacketId) {
-        let Some(flight) = self.place(id).and_then(Option::as_mut) else { return };
+    pub(super) fn release(&mut self, id: PacketId) -> Option<Flown> {
+        let flight = self.place(id)?.as_mut()?;
+        let flown = Flown { message: flight.message, group: flight.group };
         if let Stage::Sent(outgoing) = core::mem::replace(&mut flight.stage, Stage::Released) {
             self.n_bytes = self.n_bytes.saturating_sub(outgoing.len());
         }
+        Some(flown)
     }
 
     /// Ends a flight; its id is free again.
-    pub(super) fn end(&mut self, id: PacketId) {
-        if let Some(flight) = self.place(id).and_then(Option::take) {
-            if let Stage::Sent(outgoing) = &flight.stage {
-                self.n_bytes = self.n_bytes.saturating_sub(outgoing.len());
-            }
-            self.n_counted -= usize::from(flight.is_counted);
-            self.free.push(id);
+    pub(super) fn end(&mut self, id: PacketId) -> Option<Flown> {
+        let flight = self.place(id)?.take()?;
+        if let Stage::Sent(outgoing) = &flight.stage {
+            self.n_bytes = self.n_bytes.saturating_sub(outgoing.len());
         }
+        self.n_counted -= usize::from(flight.is_counted);
+        self.free.push(id);
+        Some(Flown { message: flight.message, group: flight.group })
     }
 
-    /// Begins anew on another connection; returns what had been released, to be released again.
-    pub(super) fn resume(&mut self, mut keep: impl FnMut(&Outgoing) -> bool) -> Vec<PacketId> {
-        let (mut flying, mut n_dropped) = (Vec::new(), 0);
+    /// Takes up a flight of an earlier life; `None` if its id is taken.
+    pub(super) fn restore(
+        &mut self,
+        id: PacketId,
+        message: MessageId,
+        group: Option<Key>,
+        stage: Stage,
+    ) -> Option<()> {
+        while self.places.len() < usize::from(id.number()) {
+            self.free.push(PacketId::of(u16::try_from(self.places.len() + 1).ok()?)?);
+            self.places.push(None);
+        }
+        let n_bytes = match &stage {
+            Stage::Sent(outgoing) => outgoing.len(),
+            Stage::Released => 0,
+        };
+        let place = self.place(id)?;
+        if place.is_some() {
+            return None;
+        }
+        *place = Some(Flight { message, group, stage, is_counted: false });
+        self.free.retain(|free| *free != id);
+        self.n_bytes = self.n_bytes.saturating_add(n_bytes);
+        Some(())
+    }
+
+    /// Gives what is in flight, by its id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PacketId, Flown, &Stage)> {
+        let ids = (1..=u16::MAX).filter_map(PacketId::of);
+        ids.zip(&self.places).filter_map(|(id, place)| {
+            let flight = place.as_ref()?;
+            Some((id, Flown { message: flight.message, group: flight.group }, &flight.stage))
+        })
+    }
+
+    /// Begins anew on another connection; returns what had been released, to be released again, and what was dropped.
+    pub(super) fn resume(
+        &mut self,
+        mut keep: impl FnMut(&Outgoing) -> bool,
+    ) -> (Vec<PacketId>, Vec<Flown>) {
+        let (mut flying, mut n_dropped, mut dropped) = (Vec::new(), 0, Vec::new());
         let ids = (1..=u16::MAX).filter_map(PacketId::of);
         for (id, place) in ids.zip(&mut self.places) {
             let Some(flight) = place else {
@@ -251,28 +339,27 @@ impl Flights {
                 Stage::Sent(outgoing) if keep(outgoing) => false,
                 Stage::Sent(outgoing) => {
                     n_dropped += outgoing.len();
+                    dropped.push(Flown { message: flight.message, group: flight.group });
                     *place = None;
                     self.free.push(id);
                     continue;
                 }
             };
-            flying.push((flight.order, id, is_released));
+            flying.push((flight.message, id, is_released));
         }
         self.n_counted = 0;
         self.n_bytes = self.n_bytes.saturating_sub(n_dropped);
         flying.sort_unstable_by_key(|&(order, ..)| order);
-        self.again = flying
-            .iter()
-            .filter(|&&(.., is_released)| !is_released)
-            .map(|&(_, id, _)| id)
-            .collect();
-        flying.iter().filter(|&&(.., is_released)| is_released).map(|&(_, id, _)| id).collect()
+        let sent = flying.iter().filter(|&&(.., is_released)| !is_released);
+        self.due = sent.map(|&(_, id, _)| Due { id, is_repeated: true, after: 0 }).collect();
+        let released = flying.iter().filter(|&&(.., is_released)| is_released);
+        (released.map(|&(_, id, _)| id).collect(), dropped)
     }
 
     /// Returns what others of a group may get in place of this client: what was sent with QoS 1, in order.
     pub(super) fn unfinished(&mut self) -> Vec<Outgoing> {
         let mut flying: Vec<_> = self.places.drain(..).flatten().collect();
-        flying.sort_unstable_by_key(|flight| flight.order);
+        flying.sort_unstable_by_key(|flight| flight.message);
         let sent = flying.into_iter().filter_map(|flight| match flight.stage {
             Stage::Sent(outgoing) => Some(outgoing),
             Stage::Released => None,

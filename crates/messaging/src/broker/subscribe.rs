@@ -4,6 +4,7 @@ use super::connection::Open;
 use super::group::{Groups, Left};
 use super::guard::told;
 use super::message::{Form, Outgoing};
+use super::row::{Row, RowKey, SubscriptionRow};
 use super::session::Search;
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share};
@@ -99,7 +100,7 @@ impl<P: Clone + Holder> Broker<P> {
                 &mut self.trie,
                 &mut self.groups,
                 filter,
-                group.as_ref(),
+                group.as_ref().map(|(_, inner)| inner),
                 session.slot,
                 interest,
             )
@@ -119,6 +120,10 @@ impl<P: Clone + Holder> Broker<P> {
         // Whose turn it would be to get them, nobody can say.
         if wants_retained && group.is_none() {
             held.searches.push_back(Search { cursor: Cursor::over(filter.clone()), interest });
+        }
+        if held.is_kept {
+            let row = SubscriptionRow { session: held.id, filter: filter.clone(), interest };
+            self.changes.put(Row::Subscription(row), !is_known);
         }
         held.subscriptions.insert(filter);
         Ok(*qos)
@@ -140,9 +145,12 @@ impl<P: Clone + Holder> Broker<P> {
         let Some(held) = self.sessions.get_mut(session) else {
             return false;
         };
-        held.subscriptions.remove(filter);
+        let was_held = held.subscriptions.remove(filter);
         held.searches.retain(|search| search.cursor.filter() != filter);
         let name = held.principal.name().clone();
+        if was_held && held.is_kept {
+            self.changes.forget(RowKey::Subscription(held.id, filter.clone()));
+        }
         let was_there = self.withdraw(filter, session.slot);
         if was_there {
             let share = Share::of_subscription(filter.levels().count());
@@ -153,10 +161,10 @@ impl<P: Clone + Holder> Broker<P> {
 
     /// Takes a subscription out of the trie; tells whether it was there.
     pub(super) fn withdraw(&mut self, filter: &Filter, slot: u32) -> bool {
-        let Some((name, inner)) = filter.shared() else {
+        let Some((_, inner)) = filter.shared() else {
             return self.trie.remove(filter, slot);
         };
-        match self.groups.leave(name, &inner, slot) {
+        match self.groups.leave(filter, slot) {
             None => false,
             Some(Left::Others) => true,
             Some(Left::Nobody(ended)) => {
@@ -187,6 +195,11 @@ impl<P: Clone + Holder> Broker<P> {
             topic.is_none_or(|topic| !matches!(guard.receive(&principal, &topic), Ruling::Allow))
         });
         self.pool.settle(held, &mut self.shares, &self.limits);
+        if held.is_kept {
+            for outgoing in &dropped {
+                self.changes.forget(RowKey::Message(held.id, outgoing.id));
+            }
+        }
         self.counters.denied_receives += dropped.len() as u64;
         let (version, shared) = (held.version, |outgoing: &Outgoing| outgoing.group.is_some());
         let dropped = dropped.into_iter().filter(shared).collect();
@@ -247,21 +260,21 @@ impl<P: Clone + Holder> Broker<P> {
 }
 
 /// Puts a subscription into the trie, through its group if it is shared; false if there is no room.
-fn place(
+pub(super) fn place(
     trie: &mut Trie,
     groups: &mut Groups,
     filter: &Filter,
-    group: Option<&(&[u8], Filter)>,
+    inner: Option<&Filter>,
     slot: u32,
     interest: Interest,
 ) -> bool {
-    let Some((name, inner)) = group else {
+    let Some(inner) = inner else {
         return trie.insert(filter, slot, interest).is_ok();
     };
-    let Some(number) = groups.join(name, inner, slot, interest) else { return true };
+    let Some(number) = groups.join(filter, slot, interest) else { return true };
     let is_placed = trie.insert(inner, number, interest).is_ok();
     if !is_placed {
-        groups.leave(name, inner, slot);
+        groups.leave(filter, slot);
     }
     is_placed
 }

@@ -5,6 +5,7 @@ mod breakers;
 mod chaos;
 mod decisions;
 mod delivery;
+mod durable;
 mod groups;
 mod model;
 mod sessions;
@@ -31,8 +32,19 @@ pub(super) struct Rig {
     pub(super) guard: Rules,
     pub(super) now: Instant,
     pub(super) events: Vec<Event<String>>,
+    pub(super) store: Store,
     wires: BTreeMap<ConnId, Wire>,
     limits: PacketLimits,
+}
+
+/// A store that does what it is told when it is told to.
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) rows: BTreeMap<row::RowKey, Row<String>>,
+    /// What it is at work on.
+    pub(super) out: Option<Vec<Change<String>>>,
+    /// Whether it takes up and finishes work by itself, at once.
+    pub(super) is_prompt: bool,
 }
 
 /// What lies between the broker and one client.
@@ -68,9 +80,28 @@ impl Rig {
             guard: Rules::default(),
             now: Instant::default(),
             events: Vec::new(),
+            store: Store::default(),
             wires: BTreeMap::new(),
             limits: packet,
         }
+    }
+
+    /// A rig whose broker is kept by a store that is prompt.
+    pub(super) fn kept(limits: Limits) -> Self {
+        let broker = Broker::kept(limits.clone());
+        let store = Store { is_prompt: true, ..Store::default() };
+        Self { broker, store, ..Self::with(limits) }
+    }
+
+    /// Kills the broker and begins a new one with what the store has.
+    pub(super) fn crash(&mut self, limits: Limits) {
+        self.broker = Broker::kept(limits);
+        self.store.out = None;
+        self.wires.clear();
+        let rows = self.store.rows.values().cloned();
+        let n_forgotten = self.broker.restore(rows, self.now);
+        assert_eq!(n_forgotten, 0, "what was kept has its place again");
+        self.drive();
     }
 
     /// Opens a connection that has said nothing yet.
@@ -148,6 +179,7 @@ impl Rig {
             self.now = self.now.max(at);
             self.broker.handle_timeout(&mut self.guard, self.now);
             self.drive();
+            self.begin_work();
         }
         self.now = until;
     }
@@ -259,8 +291,45 @@ impl Rig {
         whys.collect()
     }
 
-    /// Lets the transport take what there is.
+    /// Lets the transport and a prompt store take what there is.
     pub(super) fn drive(&mut self) {
+        loop {
+            self.transmit();
+            if !self.store.is_prompt || !self.begin_work() {
+                break;
+            }
+            self.end_work();
+        }
+        while let Some(event) = self.broker.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    /// Lets the store begin to work if there is something to do.
+    pub(super) fn begin_work(&mut self) -> bool {
+        let changes = self.broker.poll_changes(self.now);
+        let has_work = changes.is_some();
+        self.store.out = changes.or(self.store.out.take());
+        has_work
+    }
+
+    /// Lets the store finish what it is at work on.
+    pub(super) fn end_work(&mut self) {
+        if self.store.out.is_some() {
+            self.store.apply();
+            self.broker.handle_durable();
+        }
+    }
+
+    /// Has everything kept that there is.
+    pub(super) fn flush(&mut self) {
+        self.end_work();
+        self.store.out = self.broker.take_changes();
+        self.end_work();
+        self.drive();
+    }
+
+    fn transmit(&mut self) {
         while let Some((conn, batch)) = self.broker.poll_transmit(self.now) {
             let wire = self.wires.get_mut(&conn).expect("a wire");
             assert!(!wire.is_closed, "nothing comes after the end");
@@ -281,8 +350,17 @@ impl Rig {
                 self.broker.handle_sent(conn);
             }
         }
-        while let Some(event) = self.broker.poll_event() {
-            self.events.push(event);
+    }
+}
+
+impl Store {
+    /// Makes durable what it is at work on.
+    pub(super) fn apply(&mut self) {
+        for change in self.out.take().into_iter().flatten() {
+            match change {
+                Change::Put(row) => drop(self.rows.insert(row.key(), row)),
+                Change::Gone(key) => drop(self.rows.remove(&key)),
+            }
         }
     }
 }

@@ -4,11 +4,15 @@ use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::changes::Changes;
 use super::connection::{Open, State};
+use super::group::Groups;
 use super::message::Outgoing;
-use super::session::Session;
+use super::publish::row;
+use super::row::{MessageRow, MessageStage, Row, RowKey};
+use super::session::{Due, Session};
 use super::slab::Key;
-use super::{Broker, ConnId, Counters, Holder, Limits};
+use super::{Broker, ConnId, Counters, Holder, Limits, wait};
 use crate::mqtt::{PacketId, QoS};
 use crate::time::Instant;
 
@@ -64,12 +68,19 @@ impl<P: Clone + Holder> Broker<P> {
         let mut batch = Filling { buffers: Vec::new(), current: out, n_closed: 0 };
         let mut is_full = false;
         let connection = self.connections.get_mut(key)?;
-        if let Some(session) = self.sessions.get_mut(open.session) {
+        if self.changes.is_durable(connection.greeted)
+            && let Some(session) = self.sessions.get_mut(open.session)
+        {
+            let mut books = Books {
+                counters: &mut self.counters,
+                changes: &mut self.changes,
+                groups: &self.groups,
+            };
             loop {
                 let room =
                     if batch.len() == 0 { usize::MAX } else { max_len.saturating_sub(batch.len()) };
                 let bounds = (room, &self.limits);
-                match next(session, open, bounds, &mut self.counters, now) {
+                match next(session, open, bounds, &mut books, now) {
                     Next::Message(mut sending) => {
                         connection.told.rename(
                             &mut sending.outgoing,
@@ -88,6 +99,9 @@ impl<P: Clone + Holder> Broker<P> {
                 }
             }
             self.pool.settle(session, &mut self.shares, &self.limits);
+            if let Some(due) = session.flights.due.back() {
+                wait(&mut self.waiting, &self.changes, due.after, key);
+            }
         }
         let buffers = batch.finish();
         if buffers.is_empty() {
@@ -115,56 +129,86 @@ enum Next {
     Nothing,
 }
 
-/// Takes the next message that may be sent: what is sent again first, in order, then the queue.
+/// Takes the next message that may be sent: what is due under its id first, in order, then the queue.
 fn next<P>(
     session: &mut Session<P>,
     open: &Open,
     (room, limits): (usize, &Limits),
-    counters: &mut Counters,
+    books: &mut Books<'_, P>,
     now: Instant,
 ) -> Next {
-    while let Some(&id) = session.flights.again.front() {
-        if !session.flights.has_room(open.quota) {
-            return Next::Nothing;
+    let Books { counters, changes, groups } = books;
+    while let Some(&Due { id, is_repeated, after }) = session.flights.due.front() {
+        let has_room = !is_repeated || session.flights.has_room(open.quota);
+        if !has_room || !changes.is_durable(after) {
+            break;
         }
         // The message may have been acknowledged meanwhile, or be too large for what the client takes now.
         let len = session.flights.sent(id).map(Outgoing::len);
         if len.is_some_and(|len| len > room) {
             return Next::Full;
         }
-        session.flights.again.pop_front();
+        session.flights.due.pop_front();
         if len.is_some_and(|len| len > open.max_packet) {
             counters.dropped_too_large += 1;
-            session.flights.end(id);
+            if let Some(flown) = session.flights.end(id)
+                && session.is_kept
+            {
+                changes.forget(RowKey::Message(session.id, flown.message));
+            }
         } else if let Some(outgoing) = session.flights.repeat(id) {
-            return Next::Message(Sending { outgoing, id: Some(id), dup: true });
+            return Next::Message(Sending { outgoing, id: Some(id), dup: is_repeated });
         }
     }
     while let Some(front) = session.queue.front() {
         let has_id = front.qos != QoS::AtMostOnce;
+        // A client that got a message of QoS 2 under an id that nobody remembers would get it twice.
+        let is_numbered_first = session.is_kept && front.qos == QoS::ExactlyOnce;
+        if !session.flights.due.is_empty() && !is_numbered_first {
+            return Next::Nothing;
+        }
         let n_flying = session.flights.n_bytes();
         let is_heavy = n_flying > 0 && n_flying.saturating_add(front.len()) > limits.inflight_bytes;
         let is_crowded = session.flights.len() >= 2 * usize::from(limits.inflight.get());
         if has_id && (is_heavy || is_crowded || !session.flights.has_room(open.quota)) {
             return Next::Nothing;
         }
-        if front.len() > room {
+        if front.len() > room && !is_numbered_first {
             return Next::Full;
         }
         let Some(outgoing) = session.queue.pop() else {
             return Next::Nothing;
         };
-        if outgoing.is_expired(now) {
-            counters.dropped_expired += 1;
-        } else if outgoing.len() > open.max_packet {
-            counters.dropped_too_large += 1; // MQTT-3.1.2-25
+        let is_expired = outgoing.is_expired(now);
+        if is_expired || outgoing.len() > open.max_packet {
+            counters.dropped_expired += u64::from(is_expired);
+            counters.dropped_too_large += u64::from(!is_expired); // MQTT-3.1.2-25
+            if has_id && session.is_kept {
+                changes.forget(RowKey::Message(session.id, outgoing.id));
+            }
         } else if !has_id {
             return Next::Message(Sending { outgoing, id: None, dup: false });
         } else if let Some(id) = session.flights.begin(outgoing.clone()) {
-            return Next::Message(Sending { outgoing, id: Some(id), dup: false });
+            if session.is_kept {
+                let row = row(session.id, &outgoing, groups);
+                let stage = MessageStage::Sent(id, outgoing.row());
+                changes.put(Row::Message(MessageRow { stage, ..row }), false);
+            }
+            if !is_numbered_first {
+                return Next::Message(Sending { outgoing, id: Some(id), dup: false });
+            }
+            let after = changes.promised();
+            session.flights.due.push_back(Due { id, is_repeated: false, after });
         }
     }
     Next::Nothing
+}
+
+/// Where what becomes of messages is written down.
+struct Books<'a, P> {
+    counters: &'a mut Counters,
+    changes: &'a mut Changes<P>,
+    groups: &'a Groups,
 }
 
 struct Filling {

@@ -4,14 +4,14 @@ use core::num::NonZeroU16;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::MAX_REMAINING;
 use super::packet::{
-    Ack, Auth, ConnAck, Connect, Delivery, Disconnect, Kind, Packet, Publish, QoS, Side, SubAck,
-    Subscribe, Subscription, SubscriptionId, UnsubAck, Unsubscribe, Version,
+    Ack, Auth, ConnAck, Connect, Delivery, Disconnect, Kind, Packet, PacketId, Publish, QoS, Side,
+    SubAck, Subscribe, Subscription, SubscriptionId, UnsubAck, Unsubscribe, Version,
 };
 use super::properties::{AuthProperties, DisconnectProperties, Properties, PublishProperties};
 use super::reason::Reason;
 use super::wire::{put_field, put_variable, variable, variable_len};
+use super::{MAX_REMAINING, decode};
 use crate::topic::Topic;
 
 /// Appends one packet to the buffer; on an error the buffer is as it was.
@@ -96,6 +96,36 @@ impl PublishFrame {
 }
 
 impl PublishFrame {
+    /// Reads a frame that was written down; its packet id is 0, as in all of them.
+    pub(crate) fn read(bytes: &[u8], version: Version) -> Option<(Self, QoS)> {
+        let publish = Self::publish(bytes, version)?;
+        let (flags, properties) =
+            ((publish.delivery.qos(), publish.retain), publish.properties.as_deref());
+        let topic = publish.topic.as_ref()?;
+        let frame =
+            encode_publish(version, flags, topic, properties, &[], &publish.payload).ok()?;
+        Some((frame, flags.0))
+    }
+
+    /// Decodes a frame's bytes.
+    pub(crate) fn publish(bytes: &[u8], version: Version) -> Option<Publish> {
+        let mut bytes = BytesMut::from(bytes);
+        let first = *bytes.first()?;
+        if first & 0b110 != 0 {
+            // The decoder takes no packet id that is 0.
+            let (_, n_length_bytes) = variable(bytes.get(1..)?).ok()??;
+            let topic_at = n_length_bytes + 3;
+            let topic_len = bytes.get(topic_at - 2..topic_at)?.try_into().ok();
+            let id_at = topic_at + usize::from(topic_len.map(u16::from_be_bytes)?);
+            let id = PacketId::FIRST.number().to_be_bytes();
+            bytes.get_mut(id_at..id_at + 2)?.copy_from_slice(&id);
+        }
+        match decode(version, Side::Client, bytes.freeze()) {
+            Ok(Packet::Publish(publish)) => Some(publish),
+            _ => None,
+        }
+    }
+
     /// Writes a packet of MQTT 5.0 anew with a topic alias, with its topic or without.
     pub(crate) fn with_alias(&self, alias: NonZeroU16, has_topic: bool) -> Option<Self> {
         let (_, n_length_bytes) = variable(self.bytes.get(1..)?).ok()??;

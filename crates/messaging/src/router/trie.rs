@@ -178,6 +178,18 @@ impl Trie {
         }
     }
 
+    /// Returns what a subscriber wants of a filter's messages.
+    #[cfg(test)]
+    pub(crate) fn interest(&self, filter: &Filter, subscriber: u32) -> Option<Interest> {
+        let (at, end) = self.find(filter)?;
+        let node = self.node(at);
+        let interests = match end {
+            End::Exact => &node.exact,
+            End::Multi => &node.multi,
+        };
+        interests.get(&subscriber).copied()
+    }
+
     fn find(&self, filter: &Filter) -> Option<(u32, End)> {
         let mut at = ROOT;
         for level in filter.levels() {

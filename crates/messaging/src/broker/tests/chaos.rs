@@ -27,7 +27,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn broker_survives_anything_and_keeps_nothing_of_those_who_left(acts in prop::collection::vec(acts(), 1..80)) {
+    fn broker_survives_anything_and_keeps_nothing_of_those_who_left(
+        acts in prop::collection::vec(acts(), 1..80),
+        is_kept in any::<bool>(),
+    ) {
         let limits = Limits {
             queue_messages: 8,
             queue_bytes_own: 100,
@@ -37,22 +40,44 @@ proptest! {
             subscriptions: 12,
             ..Limits::default()
         };
-        let mut rig = Rig::with(limits);
+        let mut rig = if is_kept { Rig::kept(limits) } else { Rig::with(limits) };
         let mut conns: [Option<ConnId>; N_CLIENTS] = [None; N_CLIENTS];
         let mut n_opened = 0;
         for act in acts {
             perform(&mut rig, &mut conns, act, &mut n_opened);
             check(&rig)?;
+            check_store(&mut rig)?;
         }
         for conn in conns.into_iter().flatten() {
             rig.cut(conn);
         }
         rig.wait(1_000);
+        check_store(&mut rig)?;
         let sizes = rig.broker.sizes();
         prop_assert_eq!((sizes.connections, sizes.sessions, sizes.subscriptions), (0, 0, 0));
         prop_assert_eq!(sizes.pooled_bytes, 0);
         prop_assert_eq!(rig.whys().len(), n_opened, "every connection ends once");
     }
+}
+
+/// A store that has taken all changes has what the broker has, neither more nor less.
+fn check_store(rig: &mut Rig) -> Result<(), TestCaseError> {
+    if !rig.store.is_prompt {
+        prop_assert!(rig.broker.poll_changes(rig.now).is_none());
+        return Ok(());
+    }
+    if rig.broker.chores.is_empty() {
+        rig.flush();
+        let mut rows = rig.store.rows.clone();
+        for row in rows.values_mut() {
+            // A group that has ended has no name any more.
+            if let Row::Message(row) = row {
+                row.group.take_if(|name| rig.broker.groups.find(name).is_none());
+            }
+        }
+        prop_assert_eq!(rows, rig.broker.rows());
+    }
+    Ok(())
 }
 
 /// What holds between all acts.
