@@ -19,6 +19,8 @@ pub(crate) enum Soak {
     Crash,
     /// 10,000 sessions under load, of which devices are revoked one by one and by the thousand.
     Revocation,
+    /// 1,000 times kill -9 of a whole server while messages of QoS 1 and 2 go through sessions.
+    Sessions,
     /// 100,000 devices behind the API, the command line and the console.
     Fleet,
 }
@@ -30,6 +32,9 @@ pub(crate) fn run(soak: Soak, seed: u64) -> Result<()> {
         Soak::Crash => ("palisade", "crash", "PALISADE_CRASHES", format!("1000:{seed}")),
         Soak::Revocation => {
             ("palisade", "revocation", "PALISADE_SESSIONS", format!("10000:{seed}"))
+        }
+        Soak::Sessions => {
+            ("palisade", "sessions", "PALISADE_SESSION_KILLS", format!("1000:{seed}"))
         }
         Soak::Fleet => ("palisade", "fleet", "PALISADE_FLEET", format!("100000:{seed}")),
     };

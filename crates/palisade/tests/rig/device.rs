@@ -123,6 +123,26 @@ impl Device {
 
     /// Opens a session over a socket of its own.
     pub(crate) async fn connect_over(&self, stream: TcpStream, home: &Home) -> io::Result<Session> {
+        let connect = Connect {
+            version: Version::V5,
+            clean_start: true,
+            keep_alive: 600,
+            client_id: Text::copy_of(&self.id).unwrap(),
+            will: None,
+            username: None,
+            password: None,
+            properties: ConnectProperties::default(),
+        };
+        Ok(self.connect_with(stream, home, connect).await?.0)
+    }
+
+    /// Opens a session on its own terms; tells whether it was there before.
+    pub(crate) async fn connect_with(
+        &self,
+        stream: TcpStream,
+        home: &Home,
+        connect: Connect,
+    ) -> io::Result<(Session, bool)> {
         let chain = vec![CertificateDer::from(self.certificate.clone().unwrap())];
         let key = PrivateKeyDer::from_pem_slice(self.key.to_pem().as_bytes()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&home.provider))
@@ -138,19 +158,11 @@ impl Device {
         let decoder = Decoder::for_client(Version::V5, 1 << 20);
         let mut session =
             Session { stream, decoder, received: BytesMut::new(), next_id: PacketId::FIRST };
-        let connect = Connect {
-            version: Version::V5,
-            clean_start: true,
-            keep_alive: 600,
-            client_id: Text::copy_of(&self.id).unwrap(),
-            will: None,
-            username: None,
-            password: None,
-            properties: ConnectProperties::default(),
-        };
         session.send(&Packet::Connect(Box::new(connect))).await?;
         match session.receive().await? {
-            Packet::ConnAck(answer) if answer.reason == Reason::Success => Ok(session),
+            Packet::ConnAck(answer) if answer.reason == Reason::Success => {
+                Ok((session, answer.session_present))
+            }
             other => Err(io::Error::other(format!("{other:?}"))),
         }
     }
