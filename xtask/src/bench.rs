@@ -7,6 +7,7 @@
 mod figure;
 mod issue;
 mod ledger;
+mod mqtt;
 mod program;
 mod server;
 mod start;
@@ -23,6 +24,8 @@ pub(crate) enum Bench {
     Ledger,
     /// Certificates on one core and through a running server, beside `openssl ca` and SQLite.
     Issue,
+    /// Handshakes, messages and idle connections beside Mosquitto; wants two cores.
+    Mqtt,
     /// How soon `palisade up` is ready, and how much memory it takes when idle.
     Start,
 }
@@ -32,6 +35,7 @@ pub(crate) fn run(bench: Bench, json: bool) -> Result<()> {
     let (name, turns, aims) = match bench {
         Bench::Ledger => ("ledger", ledger::measure()?, ledger::AIMS),
         Bench::Issue => ("issue", issue::measure()?, issue::AIMS),
+        Bench::Mqtt => ("mqtt", mqtt::measure()?, mqtt::AIMS),
         Bench::Start => ("start", start::measure()?, start::AIMS),
     };
     let figures = Figure::gather(turns, aims);

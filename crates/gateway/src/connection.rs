@@ -53,7 +53,7 @@ pub(crate) async fn serve(
                 read.map(|goes_on| reads = goes_on)
             }
             Step::Sent => sent.send(conn).await.map_err(|_| Stopped),
-            Step::Closing => return end(stream, out).await,
+            Step::Closing => return Box::pin(end(stream, out)).await,
             Step::Lost => {
                 let _ = inputs.send(Input::Closed(conn)).await;
                 return;

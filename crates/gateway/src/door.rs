@@ -60,7 +60,8 @@ impl Door {
     /// Goes with one connection from its first byte to its last.
     async fn visit(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         let deadline = Instant::now() + self.limits.handshake_time;
-        let admitted = timeout_at(deadline, self.admit(stream, peer, &place)).await;
+        // What a stage needs goes with it: a connection that lives on holds little.
+        let admitted = timeout_at(deadline, Box::pin(self.admit(stream, peer, &place))).await;
         match admitted.unwrap_or(Err(Refused::because(Refusal::Timeout))) {
             Ok((stream, conn, batches)) => {
                 place.prove();
@@ -74,31 +75,30 @@ impl Door {
     }
 
     /// Finds out what a proven peer speaks, and serves it.
-    async fn serve(
-        &self,
-        mut stream: TlsStream<TcpStream>,
-        conn: ConnId,
-        mut batches: mpsc::Receiver<Batch>,
-    ) {
+    async fn serve(&self, mut stream: Secured, conn: ConnId, mut batches: mpsc::Receiver<Batch>) {
         let (calls, packets) = (&self.calls, self.limits.broker.packet);
         let deadline = Instant::now() + self.limits.broker.connect_timeout;
-        let greeting = tokio::select! {
-            greeting = timeout_at(deadline, websocket::greeting(&mut stream)) => greeting,
-            // The broker has ended it, and has nothing to say before a CONNECT.
-            _ = batches.recv() => return connection::say_goodbye(&mut stream).await,
-        };
-        match greeting {
-            Ok(Ok(Greeting::Mqtt(read))) => {
+        let greeting = Box::pin(async {
+            tokio::select! {
+                greeting = timeout_at(deadline, websocket::greeting(&mut stream)) => Some(greeting),
+                // The broker has ended it, and has nothing to say before a CONNECT.
+                _ = batches.recv() => None,
+            }
+        });
+        match greeting.await {
+            Some(Ok(Ok(Greeting::Mqtt(read)))) => {
                 return connection::serve(stream, conn, batches, calls, packets, read).await;
             }
-            Ok(Ok(Greeting::Http(head))) => {
+            Some(Ok(Ok(Greeting::Http(head)))) => {
                 let accepted = Box::pin(websocket::accept(stream, head, packets.packet));
                 if let Ok(Ok(stream)) = timeout_at(deadline, accepted).await {
-                    let read = BytesMut::new();
-                    return connection::serve(stream, conn, batches, calls, packets, read).await;
+                    let (stream, read) = (Box::new(stream), BytesMut::new());
+                    let served = connection::serve(stream, conn, batches, calls, packets, read);
+                    return Box::pin(served).await;
                 }
             }
-            Ok(Err(_)) | Err(_) => connection::say_goodbye(&mut stream).await,
+            None => return Box::pin(connection::say_goodbye(&mut stream)).await,
+            Some(Ok(Err(_)) | Err(_)) => Box::pin(connection::say_goodbye(&mut stream)).await,
         }
         // Only when the gateway stops is there nobody to hear it.
         let _ = calls.inputs.send(Input::Closed(conn)).await;
@@ -124,7 +124,7 @@ impl Door {
         let (opening, answer) = Opening::of(leaf, peer, sender);
         self.calls.inputs.send(Input::Open(Box::new(opening))).await.map_err(|_| Refused::OURS)?;
         match answer.await.unwrap_or(Err(Refusal::Other)) {
-            Ok(conn) => Ok((stream, conn, batches)),
+            Ok(conn) => Ok((Box::new(stream), conn, batches)),
             Err(why) => {
                 connection::say_goodbye(&mut stream).await;
                 Err(Refused { why, fingerprint: Some(fingerprint) })
@@ -138,7 +138,8 @@ impl Door {
     }
 }
 
-type Admitted = (TlsStream<TcpStream>, ConnId, mpsc::Receiver<Batch>);
+type Secured = Box<TlsStream<TcpStream>>;
+type Admitted = (Secured, ConnId, mpsc::Receiver<Batch>);
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;

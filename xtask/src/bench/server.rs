@@ -14,17 +14,28 @@ pub(super) struct Server {
     pub(super) took: Duration,
     /// All its processes.
     pub(super) pids: Vec<u64>,
+    /// What it said then.
+    pub(super) ready: String,
 }
 
 impl Server {
     /// Starts `up` and waits until it is ready.
     pub(super) fn start(binary: &Path, data: &Path) -> Result<Self> {
+        Self::start_on(&["env"], binary, data)
+    }
+
+    /// Starts `up` by another command, which becomes it.
+    pub(super) fn start_on(by: &[&str], binary: &Path, data: &Path) -> Result<Self> {
+        let (by, arguments) = by.split_first().context("no command")?;
         let begun = Instant::now();
-        let mut child = Command::new(binary)
+        let mut child = Command::new(by)
+            .args(arguments)
+            .arg(binary)
             .args(["up", "--json", "--https-port", "0", "--mqtt-port", "0", "--data"])
             .arg(data)
             // Nothing that was set for another server.
             .env_clear()
+            .env("PATH", "/usr/bin:/bin")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -35,7 +46,7 @@ impl Server {
         let took = begun.elapsed();
         // What it says later is read too: a closed pipe would end it.
         std::thread::spawn(move || io::copy(&mut output, &mut io::sink()));
-        let mut server = Self { child, took, pids: Vec::new() };
+        let mut server = Self { child, took, pids: Vec::new(), ready: line.clone() };
         let ready: Value = serde_json::from_str(&line).context("`up` is not ready")?;
         let roles = ready.get("roles").and_then(Value::as_object).into_iter().flatten();
         let pids = roles.map(|(_, pid)| pid).chain(ready.get("pid"));

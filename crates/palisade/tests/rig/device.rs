@@ -32,7 +32,6 @@ pub(crate) struct Home {
     pub(crate) https: SocketAddr,
     pub(crate) mqtt: SocketAddr,
     pub(crate) roots: Arc<RootCertStore>,
-    provider: Arc<rustls::crypto::CryptoProvider>,
 }
 
 /// A device that holds a key.
@@ -60,12 +59,7 @@ impl Home {
             let port = text.rsplit_once(':').unwrap().1.parse().unwrap();
             SocketAddr::from(([127, 0, 0, 1], port))
         };
-        Ok(Self {
-            https: port("console"),
-            mqtt: port("mqtt"),
-            roots: Arc::new(roots),
-            provider: provider(),
-        })
+        Ok(Self { https: port("console"), mqtt: port("mqtt"), roots: Arc::new(roots) })
     }
 }
 
@@ -136,6 +130,20 @@ impl Device {
         Ok(self.connect_with(stream, home, connect).await?.0)
     }
 
+    /// Prepares TLS as this device, towards a server that one of the roots vouches for.
+    pub(crate) fn connector(&self, roots: &Arc<RootCertStore>) -> TlsConnector {
+        let chain = vec![CertificateDer::from(self.certificate.clone().unwrap())];
+        let key = PrivateKeyDer::from_pem_slice(self.key.to_pem().as_bytes()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(Arc::clone(roots))
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        config.resumption = Resumption::disabled();
+        TlsConnector::from(Arc::new(config))
+    }
+
     /// Opens a session on its own terms; tells whether it was there before.
     pub(crate) async fn connect_with(
         &self,
@@ -143,17 +151,8 @@ impl Device {
         home: &Home,
         connect: Connect,
     ) -> io::Result<(Session, bool)> {
-        let chain = vec![CertificateDer::from(self.certificate.clone().unwrap())];
-        let key = PrivateKeyDer::from_pem_slice(self.key.to_pem().as_bytes()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&home.provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(Arc::clone(&home.roots))
-            .with_client_auth_cert(chain, key)
-            .unwrap();
-        config.resumption = Resumption::disabled();
         stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::new(config));
+        let connector = self.connector(&home.roots);
         let stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
         let decoder = Decoder::for_client(Version::V5, 1 << 20);
         let mut session =
