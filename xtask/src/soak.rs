@@ -21,6 +21,8 @@ pub(crate) enum Soak {
     Revocation,
     /// 1,000 times kill -9 of a whole server while messages of QoS 1 and 2 go through sessions.
     Sessions,
+    /// 10,000 sessions, while 2,000 slow and 2,000 malformed clients try.
+    Crowd,
     /// 100,000 devices behind the API, the command line and the console.
     Fleet,
 }
@@ -36,6 +38,7 @@ pub(crate) fn run(soak: Soak, seed: u64) -> Result<()> {
         Soak::Sessions => {
             ("palisade", "sessions", "PALISADE_SESSION_KILLS", format!("1000:{seed}"))
         }
+        Soak::Crowd => ("palisade", "crowd", "PALISADE_CROWD", format!("10000:{seed}")),
         Soak::Fleet => ("palisade", "fleet", "PALISADE_FLEET", format!("100000:{seed}")),
     };
     let status = Command::new("cargo")

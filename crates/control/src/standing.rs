@@ -111,7 +111,14 @@ async fn record(
     mut reported: mpsc::Receiver<(u64, Vec<Observation>)>,
     down: mpsc::Sender<Downlink>,
 ) -> anyhow::Result<()> {
-    while let Some((number, items)) = reported.recv().await {
+    while let Some((mut number, mut items)) = reported.recv().await {
+        // What came meanwhile is recorded with it: the busier it is, the fewer commits for each.
+        while items.len() < RECORD_AT_ONCE
+            && let Ok((later, more)) = reported.try_recv()
+        {
+            number = later;
+            items.extend(more);
+        }
         let mut seen = Vec::new();
         for few in items.chunks(RECORD_AT_ONCE) {
             seen.append(&mut record_at_last(&centre, few).await?);

@@ -19,12 +19,17 @@ pub(super) const AIMS: &[(&str, Aim)] = &[
 ];
 
 pub(super) fn measure() -> Result<Vec<Turn>> {
-    let folder = program::folder()?;
-    let (data, peers) = (folder.path().join("data"), folder.path().join("peers"));
-    std::fs::create_dir(&peers)?;
-    let server = Server::start_on(&["taskset", "-c", "0"], &program::palisade()?, &data)?;
-    let arguments = [OsStr::new(&server.ready), data.as_os_str(), peers.as_os_str()];
-    let turns = program::turns("palisade", "mqtt", &arguments)?;
-    server.stop()?;
+    let mut turns = Vec::new();
+    // Memory that connections gave back is not given back to the system: each has a fresh server.
+    for what in ["idle", "flow"] {
+        let folder = program::folder()?;
+        let (data, peers) = (folder.path().join("data"), folder.path().join("peers"));
+        std::fs::create_dir(&peers)?;
+        let server = Server::start_on(&["taskset", "-c", "0"], &program::palisade()?, &data)?;
+        let arguments =
+            [OsStr::new(what), OsStr::new(&server.ready), data.as_os_str(), peers.as_os_str()];
+        turns.extend(program::turns("palisade", "mqtt", &arguments)?);
+        server.stop()?;
+    }
     Ok(turns)
 }

@@ -104,25 +104,28 @@ pub(crate) async fn latency(
     let mut wire = target.connect(ear, &ear.id).await;
     wire.subscribe(ALL, QoS::AtMostOnce).await;
     let begun = Instant::now();
-    let mut tasks = JoinSet::new();
-    let period = Duration::from_secs(1) * u32::try_from(pumps.len()).unwrap() / 5_000;
-    for (idx, pump) in (0_u32..).zip(pumps) {
-        let mut wire = target.connect(pump, &pump.id).await;
-        let packet = encoded(pump, QoS::AtMostOnce);
-        let offset = period * idx / u32::try_from(pumps.len()).unwrap();
-        tasks.spawn(async move {
-            let mut due = tokio::time::interval_at(tokio::time::Instant::now() + offset, period);
-            let mut packet = BytesMut::from(&*packet);
-            let at = packet.len() - 128;
-            loop {
-                due.tick().await;
-                let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap();
-                packet[at..at + 8].copy_from_slice(&nanos.to_be_bytes());
-                wire.stream.write_all(&packet).await.unwrap();
-                wire.stream.flush().await.unwrap();
-            }
-        });
+    let mut tellers = Vec::new();
+    for pump in pumps {
+        let packet = BytesMut::from(&*encoded(pump, QoS::AtMostOnce));
+        tellers.push((target.connect(pump, &pump.id).await, packet));
     }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut due = Instant::now();
+        for idx in (0..tellers.len()).cycle() {
+            // The runtime's clock counts milliseconds, which is too coarse.
+            while Instant::now() < due {
+                tokio::task::yield_now().await;
+            }
+            due += Duration::from_micros(200);
+            let (wire, packet) = &mut tellers[idx];
+            let at = packet.len() - 128;
+            let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap();
+            packet[at..at + 8].copy_from_slice(&nanos.to_be_bytes());
+            wire.stream.write_all(packet).await.unwrap();
+            wire.stream.flush().await.unwrap();
+        }
+    });
     let mut delays = Vec::new();
     let from = Instant::now() + WARM;
     while from.elapsed() < span {

@@ -1,7 +1,7 @@
 //! Measures a running server as devices meet it, beside a Mosquitto of its own, in turns.
 //!
-//! `cargo xtask bench mqtt` starts the server and calls this with what it said when it was ready,
-//! its data folder, and a folder for the peer. The servers share one core, of which only one is at
+//! `cargo xtask bench mqtt` starts the server and calls this with what is to be measured, what the
+//! server said when it was ready, its data folder, and a folder for the peer. The servers share one core, of which only one is at
 //! work at a time, and the devices have another. A rate is by the second of processor time that
 //! the server took, all its processes together. Each line of output is one turn.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
@@ -51,17 +51,19 @@ struct Cast {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, ready, data, folder] = &arguments[..] else {
+    let [_, what, ready, data, folder] = &arguments[..] else {
         panic!("call this as `cargo xtask bench mqtt`")
     };
     let mut cores = CpuSet::new();
     cores.set(1);
     sched_setaffinity(None, &cores).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(measure(ready, PathBuf::from(data), PathBuf::from(folder)));
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // What comes is looked for at every turn: who waits for the moment to send does not hide it.
+    let runtime = builder.event_interval(1).enable_all().build().unwrap();
+    runtime.block_on(measure(what, ready, PathBuf::from(data), PathBuf::from(folder)));
 }
 
-async fn measure(ready: &str, data: PathBuf, folder: PathBuf) {
+async fn measure(what: &str, ready: &str, data: PathBuf, folder: PathBuf) {
     let ready: serde_json::Value = serde_json::from_str(ready).unwrap();
     let mut line = Line::local(&data).await.unwrap();
     let home = Home::of(&ready, &mut line).await.unwrap();
@@ -77,7 +79,9 @@ async fn measure(ready: &str, data: PathBuf, folder: PathBuf) {
     let ours = (Target::ours(&home), Processes::of(&ready));
     let peer = (mosquitto.target(), mosquitto.processes());
 
-    idle(&ours, &peer, &cast).await;
+    if what == "idle" {
+        return idle(&ours, &peer, &cast).await;
+    }
     for _ in 0..TURNS {
         let handshakes = [handshakes(&ours, &cast).await, handshakes(&peer, &cast).await];
         show("full handshakes, CONNECT and CONNACK", "per CPU s", handshakes);

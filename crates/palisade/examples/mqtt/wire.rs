@@ -1,5 +1,7 @@
 //! Connections to either server, the same for both.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use messaging::text::Text;
 use rustls::RootCertStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::rig::device::{Device, Home};
@@ -20,6 +23,8 @@ use crate::rig::device::{Device, Home};
 pub(crate) struct Target {
     address: SocketAddr,
     roots: Arc<RootCertStore>,
+    /// TLS as each device, once it was prepared.
+    connectors: RefCell<HashMap<String, TlsConnector>>,
 }
 
 /// A connection whose CONNECT was taken.
@@ -31,7 +36,7 @@ pub(crate) struct Wire {
 
 impl Target {
     pub(crate) fn new(address: SocketAddr, roots: Arc<RootCertStore>) -> Self {
-        Self { address, roots }
+        Self { address, roots, connectors: RefCell::default() }
     }
 
     pub(crate) fn ours(home: &Home) -> Self {
@@ -40,7 +45,7 @@ impl Target {
 
     /// Does a full handshake, and connects.
     pub(crate) async fn connect(&self, device: &Device, client_id: &str) -> Wire {
-        let connector = device.connector(&self.roots);
+        let connector = self.connector(device);
         let stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
@@ -61,6 +66,14 @@ impl Target {
             Packet::ConnAck(answer) if answer.reason == Reason::Success => wire,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+impl Target {
+    fn connector(&self, device: &Device) -> TlsConnector {
+        let mut connectors = self.connectors.borrow_mut();
+        let prepare = || device.connector(&self.roots);
+        connectors.entry(device.id.clone()).or_insert_with(prepare).clone()
     }
 }
 
