@@ -116,9 +116,13 @@ impl Shelf {
         let thread = std::thread::Builder::new().name("shelf".to_owned());
         let work = move || {
             while let Ok(batch) = work.recv() {
+                let mut n_tries = 0_u64;
                 while let Err(error) = self.write(&batch) {
                     metrics.shelf_failing.set(1);
-                    error!(%error, "what sessions need is not durable; who waits for it waits on");
+                    if n_tries.is_multiple_of(TRIES_PER_WORD) {
+                        error!(%error, "what sessions need is not durable; who waits for it waits on");
+                    }
+                    n_tries += 1;
                     // Nothing comes before this is durable: what ends the wait is time, or the end.
                     if let Err(RecvTimeoutError::Disconnected) = work.recv_timeout(TRY_AGAIN) {
                         return;
@@ -265,6 +269,8 @@ const FORMAT: i64 = 1;
 const CACHE: i64 = -1024;
 /// More than there are statements here.
 const STATEMENTS: usize = 32;
+/// How often it is tried between two lines in the log.
+const TRIES_PER_WORD: u64 = 60;
 /// How long to wait after a batch could not be written.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 

@@ -18,6 +18,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use messaging::mqtt::Packet;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use fleet::Fleet;
@@ -77,6 +81,7 @@ async fn crowd(n_sessions: usize, seed: u64) {
 
     let tries = Arc::new(Tries::default());
     let mut crowd = JoinSet::new();
+    let outside = Outside::begin();
     let (mut n_rude, mut devices) = (0, Vec::new());
     for idx in 0..20.min(n_sessions / 3) {
         devices.push(fleet.one(&format!("rude-{idx:02}"), "pump").await);
@@ -86,7 +91,8 @@ async fn crowd(n_sessions: usize, seed: u64) {
             let device = devices[idx % devices.len()].clone();
             let rude = Rude { manner, idx: n_rude, device, pause, tries: Arc::clone(&tries) };
             n_rude += 1;
-            crowd.spawn(rude.go_on(fleet.home.clone(), Dice::seeded(dice.throw())));
+            let goes_on = rude.go_on(fleet.home.clone(), Dice::seeded(dice.throw()));
+            crowd.spawn_on(goes_on, &outside.handle);
         }
     }
     tokio::time::sleep(span / 4).await;
@@ -106,6 +112,26 @@ async fn crowd(n_sessions: usize, seed: u64) {
     }
     drop(fleet);
     run.stop();
+}
+
+/// A thread for the rude, behind all others: what they compute themselves is not the server's.
+struct Outside {
+    handle: Handle,
+    _end: oneshot::Sender<()>,
+}
+
+impl Outside {
+    fn begin() -> Self {
+        let (end, ended) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || {
+            setpriority_process(Some(gettid()), 19).unwrap();
+            // Whichever way it ends.
+            let _ = runtime.block_on(ended);
+        });
+        Self { handle, _end: end }
+    }
 }
 
 /// Lets one message go from one to another; gives how long it took.
