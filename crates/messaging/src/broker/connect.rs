@@ -7,13 +7,13 @@ use super::alias::Told;
 use super::connection::{Open, State, put};
 use super::ending::Chore;
 use super::guard::told;
-use super::message::Message;
+use super::message::{Message, Outgoing};
 use super::row::{Row, RowKey, SessionId};
 use super::session::{LastWill, Session};
 use super::slab::Key;
 use super::{Action, Broker, ConnId, Event, Guard, Holder, Ruling, Share, Why};
 use crate::mqtt::{
-    Ack, ConnAck, ConnAckProperties, Connect, ConnectProperties, Kind, MAX_REMAINING, Packet,
+    Ack, ConnAck, ConnAckProperties, Connect, ConnectProperties, Kind, MAX_REMAINING, Packet, QoS,
     Reason, Version,
 };
 use crate::text::Text;
@@ -266,10 +266,14 @@ impl<P: Clone + Holder> Broker<P> {
         });
         self.counters.denied_receives += n_denied;
         if held.is_kept {
-            for flown in dropped {
-                self.changes.forget(RowKey::Message(held.id, flown.message));
+            for outgoing in &dropped {
+                self.changes.forget(RowKey::Message(held.id, outgoing.id));
             }
         }
+        // What came through a group is for another member, unless the client may have it already.
+        let is_shared = |sent: &Outgoing| sent.group.is_some() && sent.qos == QoS::AtLeastOnce;
+        let (version, shared) = (held.version, dropped.into_iter().filter(is_shared).collect());
+        self.hand_over_later(version, shared);
         self.settle_pool(session);
         for id in released {
             self.answer(key, Packet::PubRel(Ack::of(id, Reason::Success)));

@@ -326,29 +326,28 @@ impl Flights {
     pub(super) fn resume(
         &mut self,
         mut keep: impl FnMut(&Outgoing) -> bool,
-    ) -> (Vec<PacketId>, Vec<Flown>) {
-        let (mut flying, mut n_dropped, mut dropped) = (Vec::new(), 0, Vec::new());
+    ) -> (Vec<PacketId>, Vec<Outgoing>) {
+        let (mut flying, mut dropped) = (Vec::new(), Vec::new());
         let ids = (1..=u16::MAX).filter_map(PacketId::of);
         for (id, place) in ids.zip(&mut self.places) {
+            let is_dropped = |flight: &mut Flight| match &flight.stage {
+                Stage::Released => false,
+                Stage::Sent(outgoing) => !keep(outgoing),
+            };
+            if let Some(Flight { stage: Stage::Sent(outgoing), .. }) = place.take_if(is_dropped) {
+                self.free.push(id);
+                dropped.push(outgoing);
+            }
             let Some(flight) = place else {
                 continue;
             };
             flight.is_counted = false;
-            let is_released = match &flight.stage {
-                Stage::Released => true,
-                Stage::Sent(outgoing) if keep(outgoing) => false,
-                Stage::Sent(outgoing) => {
-                    n_dropped += outgoing.len();
-                    dropped.push(Flown { message: flight.message, group: flight.group });
-                    *place = None;
-                    self.free.push(id);
-                    continue;
-                }
-            };
-            flying.push((flight.message, id, is_released));
+            flying.push((flight.message, id, matches!(flight.stage, Stage::Released)));
         }
         self.n_counted = 0;
+        let n_dropped = dropped.iter().map(Outgoing::len).sum();
         self.n_bytes = self.n_bytes.saturating_sub(n_dropped);
+        dropped.sort_unstable_by_key(|outgoing| outgoing.id);
         flying.sort_unstable_by_key(|&(order, ..)| order);
         let sent = flying.iter().filter(|&&(.., is_released)| !is_released);
         self.due = sent.map(|&(_, id, _)| Due { id, is_repeated: true, after: 0 }).collect();

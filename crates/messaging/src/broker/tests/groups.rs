@@ -257,3 +257,21 @@ fn a_session_is_in_so_many_groups_and_no_more() {
         assert_eq!(subscribe(name), [reason], "{name}");
     }
 }
+
+#[test]
+fn what_a_member_may_no_longer_have_when_it_comes_back_goes_to_another() {
+    let mut rig = Rig::new();
+    let pump = rig.join("pump", Version::V5);
+    let first = rig.join_as(lasting("first"));
+    rig.subscribe(first, "$share/g/a", QoS::AtLeastOnce);
+    rig.send(pump, Packet::Publish(sure(1, "a", "job")));
+    assert_eq!(payloads(&mut rig, first), ["job"]);
+    rig.cut(first);
+    let second = rig.join("second", Version::V5);
+    rig.subscribe(second, "$share/g/a", QoS::AtLeastOnce);
+    rig.guard.receive.insert("first a".to_string());
+    let first = rig.join_as(lasting("first"));
+    assert_eq!(payloads(&mut rig, second), ["job"]);
+    assert_eq!(payloads(&mut rig, first), [String::new(); 0]);
+    assert_eq!(rig.broker.sizes().pooled_bytes, 0);
+}
