@@ -272,6 +272,6 @@ fn what_a_member_may_no_longer_have_when_it_comes_back_goes_to_another() {
     rig.guard.receive.insert("first a".to_string());
     let first = rig.join_as(lasting("first"));
     assert_eq!(payloads(&mut rig, second), ["job"]);
-    assert_eq!(payloads(&mut rig, first), [String::new(); 0]);
+    assert!(payloads(&mut rig, first).is_empty());
     assert_eq!(rig.broker.sizes().pooled_bytes, 0);
 }
