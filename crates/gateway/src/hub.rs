@@ -302,9 +302,7 @@ impl Hub {
         self.keeper.close();
         Ok(())
     }
-}
 
-impl Hub {
     /// Makes durable what is not yet.
     async fn keep_all(&mut self) {
         let deadline = Instant::now() + LAST_REPORT;

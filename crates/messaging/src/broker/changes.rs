@@ -105,6 +105,11 @@ impl<P> Changes<P> {
         batch <= self.durable
     }
 
+    /// Gives the batches that are not durable: the one that is gathered, and the one before if it is with the store.
+    pub(super) fn not_durable(&self) -> impl Iterator<Item = u64> + use<P> {
+        self.durable + 1..=self.gathering
+    }
+
     /// Returns when the changes are to be taken; none while there are none or the store is at work.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.is_out {

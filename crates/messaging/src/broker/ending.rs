@@ -98,6 +98,9 @@ impl<P: Clone + Holder> Broker<P> {
         }
         // What was held back would promise what is not yet durable.
         connection.held.clear();
+        for batch in self.changes.not_durable() {
+            self.waiting.remove(&(batch, key));
+        }
         self.set_connection_timer(key, None);
         self.mark_ready(key);
         let session = open.map(|open| open.session);

@@ -10,6 +10,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::changes::Changes;
 use super::message::{Encodings, Form, Message, Outgoing};
 use super::pool::Pool;
 use super::row::{Row, RowKey, SharedRow};
@@ -298,11 +299,7 @@ impl<P: Clone + Holder> Broker<P> {
         }
         group.n_backlog_bytes = group.n_backlog_bytes.saturating_add(n_bytes);
         let place = group.backlog.back().map_or(0, |(place, _)| place + 1);
-        if self.changes.is_kept()
-            && let Some(row) = row(&group.name, place, &message)
-        {
-            self.changes.put(Row::Shared(row), true);
-        }
+        note(&mut self.changes, &group.name, place, &message);
         group.backlog.push_back((place, message));
         self.try_later(key, now);
     }
@@ -377,11 +374,7 @@ impl<P: Clone + Holder> Broker<P> {
             }
             group.n_backlog_bytes = group.n_backlog_bytes.saturating_add(n_bytes);
             let place = group.backlog.front().map_or(0, |(place, _)| place - 1);
-            if self.changes.is_kept()
-                && let Some(row) = row(&group.name, place, &message)
-            {
-                self.changes.put(Row::Shared(row), true);
-            }
+            note(&mut self.changes, &group.name, place, &message);
             group.backlog.push_front((place, message));
             if !touched.contains(&key) {
                 touched.push(key);
@@ -400,6 +393,15 @@ impl<P: Clone + Holder> Broker<P> {
             self.changes.forget(RowKey::Shared(ended.name.clone(), *place));
         }
         set_timer(&mut self.timers, Timer::Group(ended.key), ended.timer, None);
+    }
+}
+
+/// Tells the store, if there is one, of a message that has begun to wait in a group.
+fn note<P>(changes: &mut Changes<P>, group: &Filter, place: i64, message: &Message) {
+    if changes.is_kept()
+        && let Some(row) = row(group, place, message)
+    {
+        changes.put(Row::Shared(row), true);
     }
 }
 

@@ -83,8 +83,8 @@ pub struct Broker<P: Holder> {
     searching: VecDeque<Key>,
     chores: VecDeque<Chore<P>>,
     changes: Changes<P>,
-    /// Connections that wait for a batch of changes to be durable.
-    waiting: VecDeque<(u64, Key)>,
+    /// Connections that wait for a batch of changes to be durable; there are two such batches at most.
+    waiting: BTreeSet<(u64, Key)>,
     next_session: u64,
     next_message: u64,
     events: VecDeque<Event<P>>,
@@ -138,7 +138,7 @@ impl<P: Clone + Holder> Broker<P> {
             searching: VecDeque::new(),
             chores: VecDeque::new(),
             changes,
-            waiting: VecDeque::new(),
+            waiting: BTreeSet::new(),
             next_session: 1,
             next_message: 1,
             events: VecDeque::new(),
@@ -337,10 +337,10 @@ impl<P: Clone + Holder> Broker<P> {
     }
 
     fn release(&mut self) {
-        while let Some(&(batch, key)) = self.waiting.front()
+        while let Some(&(batch, key)) = self.waiting.first()
             && self.changes.is_durable(batch)
         {
-            self.waiting.pop_front();
+            self.waiting.pop_first();
             let changes = &self.changes;
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.release(|batch| changes.is_durable(batch));
@@ -516,7 +516,9 @@ impl<P: Clone + Holder> Broker<P> {
         if !is_put {
             self.counters.dropped_too_large += 1;
         }
-        wait(&mut self.waiting, &self.changes, after, key);
+        if !self.changes.is_durable(after) {
+            self.waiting.insert((after, key));
+        }
         if connection.n_answer_bytes() > self.limits.control_bytes {
             self.chores.push_back(Chore::EndSlow(key));
         }
@@ -566,13 +568,6 @@ impl<P: Clone + Holder> Broker<P> {
             }
             State::Closing => {}
         }
-    }
-}
-
-/// Notes that a connection waits for a batch of changes, unless that is durable or noted already.
-fn wait<P>(waiting: &mut VecDeque<(u64, Key)>, changes: &Changes<P>, batch: u64, key: Key) {
-    if !changes.is_durable(batch) && waiting.back() != Some(&(batch, key)) {
-        waiting.push_back((batch, key));
     }
 }
 

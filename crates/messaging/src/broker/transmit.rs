@@ -12,7 +12,7 @@ use super::publish::row;
 use super::row::{MessageRow, MessageStage, Row, RowKey};
 use super::session::{Due, Session};
 use super::slab::Key;
-use super::{Broker, ConnId, Counters, Holder, Limits, wait};
+use super::{Broker, ConnId, Counters, Holder, Limits};
 use crate::mqtt::{PacketId, QoS};
 use crate::time::Instant;
 
@@ -99,8 +99,10 @@ impl<P: Clone + Holder> Broker<P> {
                 }
             }
             self.pool.settle(session, &mut self.shares, &self.limits);
-            if let Some(due) = session.flights.due.back() {
-                wait(&mut self.waiting, &self.changes, due.after, key);
+            if let Some(due) = session.flights.due.back()
+                && !self.changes.is_durable(due.after)
+            {
+                self.waiting.insert((due.after, key));
             }
         }
         let buffers = batch.finish();

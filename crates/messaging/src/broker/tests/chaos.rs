@@ -117,6 +117,12 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
             "who waits, waits for an end"
         );
     }
+    prop_assert!(
+        broker.waiting.iter().all(|(batch, key)| {
+            !broker.changes.is_durable(*batch) && broker.connections.get(*key).is_some()
+        }),
+        "nobody waits for what is there, and nobody who is not there waits"
+    );
     let n_timers =
         broker.connections.iter().filter(|(_, connection)| connection.timer.is_some()).count()
             + broker.sessions.iter().filter(|(_, session)| session.timer.is_some()).count();

@@ -185,7 +185,7 @@ impl Client {
                 }
                 rig.send(conn, Packet::PubRel(Ack::of(ack.id, Reason::Success)));
             }
-            Packet::Disconnect(_) => {}
+            Packet::Disconnect(_) | Packet::PingResp => {}
             other => panic!("{other:?}"),
         }
         true
@@ -241,6 +241,11 @@ impl Note {
         let (qos, number) = (qos.parse().expect("a quality"), number.parse().expect("a number"));
         Self { from: from.to_string(), qos, number }
     }
+}
+
+fn exact(number: u16, topic: &str, payload: &str) -> Publish {
+    let delivery = Delivery::ExactlyOnce { id: id(number), dup: false };
+    Publish { delivery, ..message(topic, payload) }
 }
 
 fn perform(rig: &mut Rig, clients: &mut [Client], act: Act) {
@@ -338,6 +343,36 @@ fn an_answer_waits_for_what_it_promises_and_a_message_passes_it() {
     rig.end_work();
     rig.drive();
     assert!(matches!(rig.receive(sender), Some(Packet::PubAck(_))));
+}
+
+#[test]
+fn a_store_that_hangs_makes_nothing_grow() {
+    let mut rig = Rig::kept(limits());
+    let mut receiver = clients().into_iter().nth(2).expect("a client");
+    receiver.connect(&mut rig);
+    while receiver.read(&mut rig) {}
+    let sender = rig.join("sender", Version::V5);
+    rig.store.is_prompt = false;
+    let conn = receiver.conn.expect("it is connected");
+    rig.send(sender, Packet::Publish(exact(1, "t/x", "sender 2 0")));
+    assert!(rig.begin_work());
+    for round in 0..1_000 {
+        rig.send(conn, Packet::PingReq);
+        rig.send(sender, Packet::PingReq);
+        let visitor = rig.open("visitor");
+        let mut connect = connect("visitor", Version::V5);
+        connect.properties.session_expiry = Some(round);
+        rig.send(visitor, connected(connect));
+        rig.cut(visitor);
+    }
+    let n_live = rig.broker.sizes().connections;
+    assert!(rig.broker.waiting.len() <= 2 * n_live, "{} wait", rig.broker.waiting.len());
+    rig.store.is_prompt = true;
+    rig.end_work();
+    rig.drive();
+    assert!(rig.broker.waiting.is_empty());
+    while receiver.read(&mut rig) {}
+    assert_eq!(receiver.received, [Note::of("sender", QoS::ExactlyOnce, 0)]);
 }
 
 #[test]
